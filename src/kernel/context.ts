@@ -1,4 +1,4 @@
-import type { PolicyReason, Requirements } from './denial.ts';
+import type { Denial, PolicyReason } from './denial.ts';
 
 /** How a token can be bound to its sender: a DPoP key (RFC 9449), a client certificate (RFC 8705), or not at all (RFC 6750). */
 export type Binding = 'dpop' | 'mtls' | 'bearer';
@@ -251,6 +251,8 @@ export interface Evidence {
   readonly method: string;
   /** As received, before any judgement; bounded and escaped where it is written. */
   readonly rawTarget: string;
+  /** Known before the context is complete, so that a refusal can carry the route's challenge. */
+  route?: Route;
   context?: RequestContext;
   token?: VerifiedToken;
   proof?: VerifiedProof;
@@ -260,7 +262,7 @@ export interface Evidence {
   /** The policy's answer as it gave it, also when it refused. */
   policyResult?: unknown;
   policyRevision?: string;
-  denial?: import('./denial.ts').Denial;
+  denial?: Denial;
   /** Status that the caller saw; 0 when nothing was sent. */
   status: number;
   /** What happened upstream; absent when nothing was sent there. */
@@ -278,5 +280,3 @@ export interface UpstreamEvidence {
   /** True when the answer was passed on to its end. */
   complete: boolean;
 }
-
-export type { PolicyReason, Requirements };

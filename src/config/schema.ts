@@ -1,0 +1,385 @@
+import { z } from 'zod';
+
+/**
+ * The gateway's configuration file, strict: an unknown key is an error. The one description of it; types, defaults, the editors' JSON Schema
+ * and docs/reference/configuration.md come from here. Durations carry their unit in the key, sizes end in `_bytes`.
+ */
+
+const port = z.int().min(0).max(65_535);
+const milliseconds = z.int().min(1).max(3_600_000);
+const bytes = z.int().min(1).max(1_099_511_627_776);
+const file = z.string().min(1).max(4096);
+
+const httpUrl = z.string().refine(isHttpUrl, {
+  error: 'expected an absolute http or https URL without user information, query or fragment',
+});
+const origin = z.string().refine((text) => isHttpUrl(text) && new URL(text).origin === text.replace(/\/$/, ''), {
+  error:
+    'expected an origin such as https://cloud.example.com: scheme, host in lower case and port only where it is not the default',
+});
+const identifier = z.string().min(1).max(2048).refine(isAbsoluteUri, {
+  error: 'expected an absolute URI without fragment, such as https://cloud.example.com/v1',
+});
+
+/** Asymmetric algorithms that may be allowed; `none` and HS* cannot be named at all (RFC 8725 §3.1, §3.2). */
+const algorithm = z.enum([
+  'ES256',
+  'ES384',
+  'ES512',
+  'PS256',
+  'PS384',
+  'PS512',
+  'RS256',
+  'RS384',
+  'RS512',
+  'EdDSA',
+  'Ed25519',
+]);
+const algorithms = z.array(algorithm).min(1).default(['ES256', 'PS256', 'EdDSA']);
+
+const serverTls = z.strictObject({
+  certificate_file: file.describe('PEM certificate chain of the gateway.'),
+  key_file: file.describe('PEM private key of the certificate.'),
+  client_certificates: z
+    .enum(['none', 'optional', 'required'])
+    .default('none')
+    .describe('Whether callers are asked for a client certificate (RFC 8705).'),
+  client_ca_file: file
+    .optional()
+    .describe(
+      'PEM certificates that client certificates must chain to; absent: any certificate is taken and bound by thumbprint only.',
+    ),
+});
+
+const listen = z.strictObject({
+  address: z.string().min(1).default('127.0.0.1').describe('Address to listen on.'),
+  port: port.default(8080).describe('Port to listen on; 0: any free port.'),
+  tls: serverTls
+    .optional()
+    .describe('Absent: plain HTTP, which is allowed on loopback only unless allow_plaintext is true.'),
+  allow_plaintext: z
+    .boolean()
+    .default(false)
+    .describe(
+      'Allow plain HTTP on an address that is not loopback, for a gateway behind a TLS terminator on the same host or pod.',
+    ),
+});
+
+const admin = z.strictObject({
+  address: z.string().min(1).default('127.0.0.1').describe('Address of the admin port.'),
+  port: port.default(9901).describe('Port of /livez, /readyz and /metrics; 0: any free port.'),
+});
+
+const issuer = z.strictObject({
+  issuer: identifier.describe('Issuer identifier; compared byte for byte with iss (RFC 9068 §4).'),
+  jwks_uri: httpUrl.optional().describe('Where the keys are; absent together with jwks_file: discovered (RFC 8414).'),
+  jwks_file: file.optional().describe('A JWK Set file with the public keys.'),
+  algorithms: algorithms.describe('Signature algorithms that access tokens of this issuer may use.'),
+  allow_insecure: z
+    .boolean()
+    .default(false)
+    .describe('Allow http for the metadata and the keys of an issuer that is not on loopback.'),
+  keys: z
+    .strictObject({
+      timeout_ms: milliseconds.default(5000).describe('How long one request for metadata or keys may take.'),
+      max_age_seconds: z
+        .int()
+        .min(1)
+        .max(86_400)
+        .default(600)
+        .describe('After this, keys are refreshed in the background.'),
+      stale_seconds: z
+        .int()
+        .min(0)
+        .max(604_800)
+        .default(86_400)
+        .describe('How long old keys are used while the issuer cannot be reached.'),
+      cooldown_seconds: z
+        .int()
+        .min(1)
+        .max(3600)
+        .default(30)
+        .describe('At most one request for an unknown kid in this time.'),
+    })
+    .prefault({})
+    .describe('How the keys are fetched and kept.'),
+});
+
+const dpop = z.strictObject({
+  algorithms: algorithms.describe('Signature algorithms that proofs may use.'),
+  max_age_seconds: z.int().min(1).max(3600).default(60).describe('How old a proof may be.'),
+  leeway_seconds: z.int().min(0).max(60).default(10).describe('How far ahead a proof may be dated.'),
+  nonce: z.enum(['off']).default('off').describe('Whether proofs must carry a nonce of this gateway (RFC 9449 §9).'),
+});
+
+const redis = z.strictObject({
+  url: z
+    .string()
+    .regex(/^rediss?:\/\//, 'expected redis://host:port or rediss://host:port')
+    .optional()
+    .describe('A single node.'),
+  sentinels: z
+    .array(z.strictObject({ host: z.string().min(1), port: port.default(26_379) }))
+    .min(1)
+    .optional()
+    .describe('Sentinel nodes; needs name.'),
+  name: z.string().min(1).optional().describe('Name of the master that the sentinels watch.'),
+  cluster: z
+    .array(z.strictObject({ host: z.string().min(1), port: port.default(6379) }))
+    .min(1)
+    .optional()
+    .describe('Start nodes of a Redis Cluster.'),
+  tls: z
+    .strictObject({
+      ca_file: file.optional(),
+      certificate_file: file.optional(),
+      key_file: file.optional(),
+      server_name: z.string().optional(),
+    })
+    .optional()
+    .describe('TLS to Redis; its certificate is always verified.'),
+  username: z.string().min(1).optional().describe('ACL user.'),
+  password_file: file.optional().describe('File with the password.'),
+  command_timeout_ms: z
+    .int()
+    .min(10)
+    .max(10_000)
+    .default(250)
+    .describe('After this, the claim on a proof is refused with 503.'),
+  key_prefix: z.string().max(64).default('sallyport:').describe('Start of every key that is written.'),
+  allow_eviction: z
+    .boolean()
+    .default(false)
+    .describe('Start although Redis may evict keys, which lets a replay pass. Not for production.'),
+});
+
+const replay = z.strictObject({
+  store: z
+    .enum(['memory', 'redis'])
+    .default('memory')
+    .describe('Where used proofs are remembered; memory serves one process.'),
+  redis: redis.optional(),
+  memory_limit: z
+    .int()
+    .min(1000)
+    .max(50_000_000)
+    .default(2_000_000)
+    .describe('Proofs the memory store holds; when full, new proofs are refused with 503, never old ones forgotten.'),
+});
+
+const policy = z.strictObject({
+  path: file.describe('A folder of Rego or a bundle.'),
+  entrypoint: z
+    .string()
+    .regex(/^[a-z_][\w]*(\/[a-z_][\w]*)+$/i, 'expected a path such as sallyport/decision')
+    .default('sallyport/decision')
+    .describe('The rule that is asked, as a path below data.'),
+  data: z.array(file).default([]).describe('JSON or YAML files merged into data, after those in the folder.'),
+  watch: z.boolean().default(true).describe('Rebuild when a file changes; SIGHUP always does.'),
+});
+
+const upstream = z.strictObject({
+  url: httpUrl.describe('Origin of the upstream, or with a path that is put before the judged path.'),
+  timeout_ms: milliseconds
+    .default(30_000)
+    .describe('How long the upstream may take to send the headers of its answer, and each further part of it.'),
+  connect_timeout_ms: milliseconds.default(5000).describe('How long connecting to the upstream may take.'),
+  connections: z.int().min(1).max(10_000).default(128).describe('Connections to the upstream, per process.'),
+  ca_file: file
+    .optional()
+    .describe(
+      'PEM certificates that the upstream must chain to; absent: those of Node.js. Verification cannot be turned off.',
+    ),
+  credential: z
+    .strictObject({
+      header: z
+        .string()
+        .regex(/^[A-Za-z0-9!#$%&'*+.^_`|~-]+$/, 'expected a header name')
+        .default('Authorization')
+        .describe('Header that carries the credential.'),
+      value_file: file.describe('File with the whole header value; re-read when it changes.'),
+    })
+    .optional()
+    .describe('The credential of the gateway for the upstream. Absent: none is sent.'),
+});
+
+const route = z.strictObject({
+  name: z
+    .string()
+    .regex(/^[a-z][a-z0-9_-]{0,62}$/, 'expected lower-case letters, digits, - and _')
+    .describe('Names the route in records and metrics.'),
+  hosts: z.array(z.string().min(1)).min(1).optional().describe('Host names; absent: the host of public_origin.'),
+  path_prefix: z
+    .string()
+    .regex(/^\/(?!.*\/\/)/, 'expected a path that starts with / and has no empty segment')
+    .describe('Matches whole segments; the longest matching prefix wins.'),
+  upstream: upstream,
+  resource: identifier.describe('The audience a token must carry (RFC 8707).'),
+  bindings: z
+    .array(z.enum(['dpop', 'mtls', 'bearer']))
+    .min(1)
+    .default(['dpop', 'mtls'])
+    .describe('Which kinds of token the route takes. bearer has no proof of the sender and is warned about.'),
+  operations: file
+    .optional()
+    .describe('Operation catalogue. Absent: every operation is unknown, and the starter policy refuses.'),
+  methods: z
+    .array(z.string().regex(/^[A-Z]+$/, 'expected upper-case methods'))
+    .min(1)
+    .default(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE'])
+    .describe('Methods that may pass.'),
+  body: z.enum(['none', 'json']).default('none').describe('Whether the policy sees the body.'),
+  body_limit_bytes: bytes.max(16_777_216).default(65_536).describe('How much body is read for the policy.'),
+  websocket: z.boolean().default(false).describe('Whether WebSocket upgrades may pass.'),
+  allow: z
+    .array(z.enum(['encoded_slash', 'empty_segments', 'dot_segments_in_keys']))
+    .default([])
+    .describe('Deviations from the rule for targets.'),
+});
+
+const limits = z.strictObject({
+  header_bytes: z.int().min(1024).max(1_048_576).default(16_384).describe('Bytes of the header section.'),
+  headers: z.int().min(1).max(2000).default(100).describe('Number of header fields.'),
+  body_bytes: bytes.default(104_857_600).describe('Bytes of a request body.'),
+  request_timeout_ms: milliseconds
+    .default(60_000)
+    .describe('How long a request, its body included, may take to arrive.'),
+  headers_timeout_ms: milliseconds.default(10_000).describe('How long the header section may take to arrive.'),
+  keep_alive_timeout_ms: milliseconds.default(60_000).describe('How long an idle connection is kept.'),
+  connections: z.int().min(1).max(1_000_000).default(10_000).describe('Connections at the same time, per process.'),
+  tokens: z.int().min(1).max(10_000_000).default(100_000).describe('Verified tokens that are remembered, per process.'),
+  stop_grace_ms: milliseconds.default(30_000).describe('How long requests under way may take after SIGTERM.'),
+});
+
+const sink = z.discriminatedUnion('type', [
+  z.strictObject({ type: z.literal('stdout') }),
+  z.strictObject({ type: z.literal('file'), path: file }),
+]);
+
+const audit = z.strictObject({
+  sinks: z
+    .array(sink)
+    .min(1)
+    .default([{ type: 'stdout' }])
+    .describe('Where the record of each request goes.'),
+  on_failure: z
+    .enum(['block', 'spool'])
+    .default('block')
+    .describe(
+      'When a sink cannot be written: block refuses new requests, spool keeps records in memory and then in spool_file.',
+    ),
+  spool_file: file.optional().describe('Where records wait with on_failure: spool.'),
+});
+
+const log = z.strictObject({
+  level: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace']).default('info'),
+});
+
+/** The whole configuration of `sallyport gateway`. */
+export const gatewaySchema = z
+  .strictObject({
+    version: z.literal(1).describe('Version of this format.'),
+    listen: listen.prefault({}),
+    public_origin: origin
+      .optional()
+      .describe(
+        'The origin that callers sign in htu; never taken from a header. May be left out on loopback, then it is http://ADDRESS:PORT.',
+      ),
+    admin: admin.prefault({}),
+    issuers: z.array(issuer).min(1).describe('Authorization servers whose tokens are taken.'),
+    dpop: dpop.prefault({}),
+    replay: replay.prefault({}),
+    policy,
+    routes: z.array(route).min(1).describe('What is served.'),
+    limits: limits.prefault({}),
+    audit: audit.prefault({}),
+    processes: z
+      .union([z.int().min(1).max(256), z.literal('auto')])
+      .default(1)
+      .describe('Worker processes; auto: one per core. More than 1 needs replay.store: redis.'),
+    log: log.prefault({}),
+  })
+  .superRefine((config, context) => {
+    const issue = (path: (string | number)[], message: string) => context.addIssue({ code: 'custom', path, message });
+    if (config.processes !== 1 && config.replay.store === 'memory') {
+      issue(
+        ['processes'],
+        'more than one process needs replay.store: redis, since the memory store sees the proofs of one process only',
+      );
+    }
+    if (config.replay.store === 'redis' && config.replay.redis === undefined) {
+      issue(
+        ['replay', 'redis'],
+        'replay.store is redis: say where it is, such as redis: { url: "redis://127.0.0.1:6379" }',
+      );
+    }
+    const nodes = config.replay.redis;
+    if (
+      nodes !== undefined &&
+      [nodes.url, nodes.sentinels, nodes.cluster].filter((value) => value !== undefined).length !== 1
+    ) {
+      issue(['replay', 'redis'], 'expected exactly one of url, sentinels and cluster');
+    }
+    if (nodes?.sentinels !== undefined && nodes.name === undefined) {
+      issue(['replay', 'redis', 'name'], 'sentinels need the name of the master they watch');
+    }
+    if (!isLoopback(config.listen.address) && config.listen.tls === undefined && !config.listen.allow_plaintext) {
+      issue(
+        ['listen', 'address'],
+        'plain HTTP is allowed on loopback only: configure listen.tls, or set listen.allow_plaintext: true behind a TLS terminator',
+      );
+    }
+    if (!isLoopback(config.listen.address) && config.public_origin === undefined) {
+      issue(['public_origin'], 'set the origin that callers use and sign in htu, such as https://cloud.example.com');
+    }
+    config.issuers.forEach((entry, index) => {
+      if (entry.jwks_uri !== undefined && entry.jwks_file !== undefined) {
+        issue(['issuers', index, 'jwks_file'], 'give jwks_uri or jwks_file, not both');
+      }
+      if (config.issuers.findIndex((other) => other.issuer === entry.issuer) !== index) {
+        issue(['issuers', index, 'issuer'], 'this issuer is listed twice');
+      }
+      const url = entry.jwks_uri ?? (entry.jwks_file === undefined ? entry.issuer : undefined);
+      if (url?.startsWith('http://') && !isLoopback(new URL(url).hostname) && !entry.allow_insecure) {
+        issue(
+          ['issuers', index, entry.jwks_uri === undefined ? 'issuer' : 'jwks_uri'],
+          'metadata and keys must come over https (RFC 8414 §3)',
+        );
+      }
+    });
+    config.routes.forEach((entry, index) => {
+      if (config.routes.findIndex((other) => other.name === entry.name) !== index) {
+        issue(['routes', index, 'name'], 'this name is used twice');
+      }
+      const forbidden = entry.methods.find((method) => ['CONNECT', 'TRACE'].includes(method));
+      if (forbidden !== undefined) issue(['routes', index, 'methods'], `${forbidden} is never forwarded`);
+    });
+  });
+
+/** A valid configuration, with defaults filled in. */
+export type GatewayConfig = z.output<typeof gatewaySchema>;
+/** One issuer of the configuration. */
+export type IssuerConfig = GatewayConfig['issuers'][number];
+/** One route of the configuration. */
+export type RouteConfig = GatewayConfig['routes'][number];
+/** Where the replay store is. */
+export type ReplayConfig = GatewayConfig['replay'];
+/** Addresses, TLS and credential of one upstream. */
+export type UpstreamConfig = RouteConfig['upstream'];
+/** Where records go. */
+export type AuditConfig = GatewayConfig['audit'];
+
+/** Whether an address or host name can only be reached from this machine. */
+export function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '::1' || host === '[::1]' || /^127\.\d{1,3}\.\d{1,3}\.\d{1,3}$/.test(host);
+}
+
+function isHttpUrl(text: string): boolean {
+  if (!URL.canParse(text)) return false;
+  const url = new URL(text);
+  return /^https?:$/.test(url.protocol) && url.username === '' && url.password === '' && !/[?#]/.test(text);
+}
+
+function isAbsoluteUri(text: string): boolean {
+  return URL.canParse(text) && !text.includes('#');
+}
