@@ -1,0 +1,208 @@
+import { Worker } from 'node:worker_threads';
+import { RegoEngineError, type RegoEngineErrorCode } from './engine_error.ts';
+import type { EngineCall, EngineMessage, EngineWorkerData } from './engine_protocol.ts';
+
+/** How a {@link RegoEngine} behaves; all times in milliseconds. */
+export interface RegoEngineOptions {
+  /** How long the thread is kept after its last call; it holds some hundred megabytes. Default 30,000. */
+  readonly idleMs?: number;
+  /** How long unpacking and starting OPA may take. Default 60,000. */
+  readonly startTimeoutMs?: number;
+  /** How long a call may take once it runs, unless the call says otherwise. Default 60,000. */
+  readonly callTimeoutMs?: number;
+  /** Told when the thread starts and when it is ready, so that a command can show why it waits. */
+  readonly onProgress?: (progress: RegoEngineProgress) => void;
+  /** The folder that holds `opa.wasm.br`, `opa.json` and `wasm_exec.js`. Default: `engine/` of this package. */
+  readonly engineFolder?: URL;
+}
+
+/** A step of the engine's start; `elapsedMs` counts from the beginning of the start. */
+export interface RegoEngineProgress {
+  readonly step: 'starting' | 'ready';
+  readonly elapsedMs: number;
+}
+
+/** Options of one call. */
+export interface RegoCallOptions {
+  /** How long this call may take once it runs, in milliseconds. */
+  readonly timeoutMs?: number;
+}
+
+interface Job extends EngineCall {
+  readonly timeoutMs: number;
+  readonly resolve: (value: unknown) => void;
+  readonly reject: (error: RegoEngineError) => void;
+}
+
+interface EngineAnswer {
+  readonly value?: unknown;
+  readonly error?: { readonly code: RegoEngineErrorCode; readonly message: string };
+}
+
+/** Both `src/rego/` and `dist/rego/` lie two folders below the package. */
+const ENGINE_FOLDER = new URL('../../engine/', import.meta.url);
+
+/** The worker beside this file: TypeScript in development, JavaScript once built. */
+const WORKER_FILE = new URL(
+  import.meta.url.endsWith('.ts') ? './engine_worker.ts' : './engine_worker.js',
+  import.meta.url,
+);
+
+/**
+ * OPA's toolchain in a thread of its own: started by the first call, ended when idle. Calls are queued and run one
+ * at a time. A call that takes too long, or that kills the engine, fails alone; the next one starts a new thread.
+ * While no call is under way the thread does not keep the process alive.
+ */
+export class RegoEngine {
+  readonly #options: RegoEngineOptions;
+  readonly #queue: Job[] = [];
+  #worker: Worker | undefined;
+  #ready = false;
+  #running: Job | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  #startedAt = 0;
+  #lastId = 0;
+  #closed = false;
+
+  constructor(options: RegoEngineOptions = {}) {
+    this.#options = { ...options };
+  }
+
+  /**
+   * Runs one operation of `engine/`. The request is sent as JSON, `undefined` members are left out.
+   * Rejects with {@link RegoEngineError} only.
+   */
+  call<Answer>(operation: string, request: unknown, options: RegoCallOptions = {}): Promise<Answer> {
+    if (this.#closed) return Promise.reject(new RegoEngineError('engine_closed', 'the Rego engine was closed'));
+    this.#lastId += 1;
+    const call = { id: this.#lastId, operation, request: JSON.stringify(request) };
+    const timeoutMs = options.timeoutMs ?? this.#options.callTimeoutMs ?? 60_000;
+    return new Promise<Answer>((resolve, reject) => {
+      this.#queue.push({ ...call, timeoutMs, resolve: resolve as (value: unknown) => void, reject });
+      this.#next();
+    });
+  }
+
+  /** Ends the thread and fails the calls that wait. Further calls fail. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    const worker = this.#worker;
+    this.#fail(new RegoEngineError('engine_closed', 'the Rego engine was closed'), true);
+    await worker?.terminate();
+  }
+
+  /** Whether a thread exists at this moment. */
+  get started(): boolean {
+    return this.#worker !== undefined;
+  }
+
+  #next(): void {
+    if (this.#running !== undefined) return;
+    if (this.#worker === undefined) {
+      if (this.#queue.length > 0) this.#start();
+      return;
+    }
+    if (!this.#ready) return;
+    const job = this.#queue.shift();
+    if (job === undefined) {
+      this.#rest(this.#worker);
+      return;
+    }
+    this.#running = job;
+    this.#worker.ref();
+    this.#watch(job.timeoutMs, () => {
+      const message = `"${job.operation}" took longer than ${job.timeoutMs} ms and was ended`;
+      this.#fail(new RegoEngineError('engine_timeout', message), false);
+    });
+    this.#worker.postMessage({ id: job.id, operation: job.operation, request: job.request } satisfies EngineCall);
+  }
+
+  #start(): void {
+    const engineFolder = (this.#options.engineFolder ?? ENGINE_FOLDER).href;
+    this.#startedAt = performance.now();
+    this.#progress('starting');
+    const worker = new Worker(WORKER_FILE, {
+      workerData: { engineFolder } satisfies EngineWorkerData,
+      execArgv: [],
+    });
+    this.#worker = worker;
+    this.#ready = false;
+    // A thread that was given up may still speak: only the current one is listened to.
+    worker.on('message', (message: EngineMessage) => {
+      if (worker === this.#worker) this.#receive(message);
+    });
+    worker.on('error', (error) => {
+      if (worker === this.#worker) this.#fail(new RegoEngineError('engine_died', String(error)), !this.#ready);
+    });
+    worker.on('exit', (code) => {
+      const error = new RegoEngineError('engine_died', `the Rego engine's thread ended with code ${code}`);
+      if (worker === this.#worker) this.#fail(error, !this.#ready);
+    });
+    const startTimeoutMs = this.#options.startTimeoutMs ?? 60_000;
+    this.#watch(startTimeoutMs, () => {
+      const message = `the Rego engine was not ready within ${startTimeoutMs} ms`;
+      this.#fail(new RegoEngineError('engine_start_failed', message), true);
+    });
+  }
+
+  #receive(message: EngineMessage): void {
+    if (message.kind === 'ready') {
+      this.#ready = true;
+      clearTimeout(this.#timer);
+      this.#progress('ready');
+      this.#next();
+    } else if (message.kind === 'fatal') {
+      this.#fail(new RegoEngineError(message.code, message.message.trim()), !this.#ready);
+    } else if (message.id === this.#running?.id) {
+      const job = this.#running;
+      this.#running = undefined;
+      clearTimeout(this.#timer);
+      const { value, error } = JSON.parse(message.answer) as EngineAnswer;
+      if (error === undefined) job.resolve(value);
+      else job.reject(new RegoEngineError(error.code, error.message));
+      this.#next();
+    }
+  }
+
+  /** Gives the thread up. With `all`, the calls that wait fail too: another thread would end the same way. */
+  #fail(error: RegoEngineError, all: boolean): void {
+    const worker = this.#worker;
+    const failed = this.#running === undefined ? [] : [this.#running];
+    if (all) failed.push(...this.#queue.splice(0));
+    this.#running = undefined;
+    this.#worker = undefined;
+    this.#ready = false;
+    clearTimeout(this.#timer);
+    void worker?.terminate();
+    for (const job of failed) job.reject(error);
+    this.#next();
+  }
+
+  /** Nothing to do: the thread no longer holds the process, and ends after a while. */
+  #rest(worker: Worker): void {
+    worker.unref();
+    this.#watch(this.#options.idleMs ?? 30_000, () => {
+      this.#worker = undefined;
+      this.#ready = false;
+      void worker.terminate();
+    });
+    this.#timer?.unref();
+  }
+
+  #watch(afterMs: number, act: () => void): void {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(act, afterMs);
+  }
+
+  #progress(step: RegoEngineProgress['step']): void {
+    this.#options.onProgress?.({ step, elapsedMs: performance.now() - this.#startedAt });
+  }
+}
+
+let shared: RegoEngine | undefined;
+
+/** The engine that this process's calls share unless they bring their own. */
+export function sharedRegoEngine(): RegoEngine {
+  shared ??= new RegoEngine();
+  return shared;
+}

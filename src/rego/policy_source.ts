@@ -1,0 +1,48 @@
+/** One Rego file: the name that diagnostics show, and its text. */
+export interface RegoModule {
+  readonly path: string;
+  readonly text: string;
+}
+
+/** The policy an operation works on. */
+export interface RegoPolicy {
+  /** The modules; `build` must not be given test modules. Each path at most once. */
+  readonly modules: readonly RegoModule[];
+  /** The base document, `data` in Rego. Default: empty. */
+  readonly data?: unknown;
+  /**
+   * What the policy may use. `gateway` (the default) is `engine/capabilities.json`: what the gateway can evaluate.
+   * `opa` is everything OPA knows; such a policy may not run as WASM. Or a capabilities document in OPA's format.
+   */
+  readonly capabilities?: 'gateway' | 'opa' | object;
+  /** 1 for Rego v1 (the default), -1 for the older v0 syntax of some foreign bundles. */
+  readonly regoVersion?: 1 | -1;
+}
+
+/** One finding about a policy. */
+export interface RegoDiagnostic {
+  /** The module's path; empty where the finding is about the policy as a whole. */
+  readonly file: string;
+  /** Line, from 1; 0 where the finding has no place. */
+  readonly row: number;
+  /** Column, from 1; 0 where the finding has no place. */
+  readonly column: number;
+  /** How many characters of the line the finding is about; 0 where that is not known. */
+  readonly length: number;
+  /** OPA's code, such as `rego_type_error`. */
+  readonly code: string;
+  readonly message: string;
+  /** The line of source. */
+  readonly text?: string;
+  /** Further lines that explain the finding, such as the types that were expected. */
+  readonly details?: readonly string[];
+}
+
+/** The members of {@link RegoPolicy} as the engine reads them. */
+export function policyRequest(policy: RegoPolicy): Record<string, unknown> {
+  return {
+    modules: policy.modules.map(({ path, text }) => ({ path, text })),
+    data: policy.data,
+    rego_version: policy.regoVersion,
+  };
+}
