@@ -1,5 +1,5 @@
 import { readFileSync, statSync } from 'node:fs';
-import { type Document, isScalar, LineCounter, parseDocument, Scalar, visit } from 'yaml';
+import { type Document, isScalar, LineCounter, parseDocument, type Scalar, visit } from 'yaml';
 import { z } from 'zod';
 import { ConfigError, type ConfigProblem, keyOf, nearest } from './problems.ts';
 
@@ -24,10 +24,11 @@ export function readYamlFile<Schema extends z.ZodType>(
   const lines = new LineCounter();
   const document = parse(file, readText(file), lines);
   const locate = locator(file, document, lines);
-  if (options.environment !== undefined) substitute(document, options.environment, locate);
+  const shape = z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any' }) as JsonSchema;
+  if (options.environment !== undefined) substitute(document, { environment: options.environment, shape, locate });
   const result = schema.safeParse(document.toJS({ maxAliasCount: 100 }) as unknown);
   if (result.success) return result.data;
-  throw new ConfigError(result.error.issues.flatMap((issue) => explain(issue, schema, locate)));
+  throw new ConfigError(result.error.issues.flatMap((issue) => explain(issue, shape, locate)));
 }
 
 type Locate = (path: readonly PropertyKey[], message: string, onKey?: boolean) => ConfigProblem;
@@ -52,9 +53,7 @@ function parse(file: string, text: string, lines: LineCounter): Document {
   const position = lines.linePos(error.pos[0]);
   const what = (error.message.split(' at line ')[0] ?? error.message).trim();
   const line = text.split('\n')[position.line - 1] ?? '';
-  const hint = /[{[].*\$\{/.test(line)
-    ? '; inside { } or [ ], put ${NAME} in quotes, or write the key on a line of its own'
-    : '';
+  const hint = /[{[].*\$\{/.test(line) ? `; inside { } or [ ], put \${NAME} in quotes` : '';
   const message = `is not valid YAML: ${what}${hint}`;
   throw new ConfigError([{ file, line: position.line, column: position.col, key: '', message }]);
 }
@@ -78,27 +77,32 @@ function locator(file: string, document: Document, lines: LineCounter): Locate {
   };
 }
 
-/** Puts environment variables in place of `${NAME}`; `$${` stands for `${`. A whole unquoted value becomes a number or boolean where it reads as one. */
-function substitute(
-  document: Document,
-  environment: Readonly<Record<string, string | undefined>>,
-  locate: Locate,
-): void {
+/** What substitution needs to know: the variables, and which type each place in the file expects. */
+interface Substitution {
+  readonly environment: Readonly<Record<string, string | undefined>>;
+  readonly shape: JsonSchema;
+  readonly locate: Locate;
+}
+
+/** Puts environment variables in place of `${NAME}`; `$${` stands for `${`. Where the schema expects a number or boolean, the text becomes one. */
+function substitute(document: Document, { environment, shape, locate }: Substitution): void {
   const problems: ConfigProblem[] = [];
   visit(document, {
     Scalar(position, node, ancestors) {
       if (position === 'key' || typeof node.value !== 'string' || !node.value.includes('${')) return;
+      const path = pathOf(ancestors, node);
       const text = node.value.replace(/\$\$\{|\$\{([^}]*)\}/g, (match, name: string | undefined) => {
         if (name === undefined) return '${';
         const value = environment[name];
         if (value === undefined) {
-          const path = pathOf(ancestors, node);
           problems.push(locate(path, `the environment variable ${JSON.stringify(name)} is not set`));
         }
         return value ?? match;
       });
-      const whole = /^\$\{[^}]*\}$/.test(node.value) && node.type === Scalar.PLAIN;
-      node.value = whole && /^(-?\d{1,15}|true|false)$/.test(text) ? (JSON.parse(text) as unknown) : text;
+      const types = schemasAt(shape, path).map((place) => place.type);
+      const isNumber = /^-?\d{1,15}$/.test(text) && (types.includes('integer') || types.includes('number'));
+      const isBoolean = /^(true|false)$/.test(text) && types.includes('boolean');
+      node.value = isNumber || isBoolean ? (JSON.parse(text) as unknown) : text;
     },
   });
   if (problems.length > 0) throw new ConfigError(problems);
@@ -120,9 +124,9 @@ function isPair(node: unknown): boolean {
   return typeof node === 'object' && node !== null && 'key' in node;
 }
 
-function explain(issue: z.core.$ZodIssue, schema: z.ZodType, locate: Locate): ConfigProblem[] {
+function explain(issue: z.core.$ZodIssue, shape: JsonSchema, locate: Locate): ConfigProblem[] {
   if (issue.code === 'unrecognized_keys') {
-    const known = knownKeys(z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any' }), issue.path);
+    const known = [...new Set(schemasAt(shape, issue.path).flatMap((place) => Object.keys(place.properties ?? {})))];
     return issue.keys.map((key) => {
       const close = nearest(key, known);
       const hint = close === null ? `expected one of ${known.join(', ')}` : `did you mean ${close}?`;
@@ -130,33 +134,38 @@ function explain(issue: z.core.$ZodIssue, schema: z.ZodType, locate: Locate): Co
     });
   }
   if (issue.code === 'invalid_union' && issue.errors.length > 0) {
-    const alternatives = issue.errors.flat().map((inner) => inner.message);
-    return [locate(issue.path, [...new Set(alternatives)].join(', or ') || issue.message)];
+    const alternatives = new Set(issue.errors.flat().map((inner) => wordsOf(inner)));
+    return [locate(issue.path, [...alternatives].join(', or ') || issue.message)];
   }
-  const missing =
-    issue.code === 'invalid_type' && issue.input === undefined && /received undefined/.test(issue.message);
-  return [locate(issue.path, missing ? `is missing; expected ${issue.expected}` : issue.message)];
+  return [locate(issue.path, wordsOf(issue))];
 }
 
+function wordsOf(issue: z.core.$ZodIssue): string {
+  const missing = issue.code === 'invalid_type' && issue.message.endsWith('received undefined');
+  return missing ? `is missing; expected ${issue.expected}` : issue.message.replace(/^Invalid input: /, '');
+}
+
+/** The part of JSON Schema that is looked at here. */
 interface JsonSchema {
+  readonly type?: string;
   readonly properties?: Readonly<Record<string, JsonSchema>>;
   readonly items?: JsonSchema;
   readonly anyOf?: readonly JsonSchema[];
   readonly oneOf?: readonly JsonSchema[];
 }
 
-/** The keys that a schema knows at a path, through every alternative. */
-function knownKeys(schema: unknown, path: readonly PropertyKey[]): string[] {
-  let level = [schema as JsonSchema];
+/** The schemas that apply at a path, through every alternative. */
+function schemasAt(shape: JsonSchema, path: readonly PropertyKey[]): JsonSchema[] {
   const open = (node: JsonSchema): JsonSchema[] => [
     node,
     ...[...(node.anyOf ?? []), ...(node.oneOf ?? [])].flatMap(open),
   ];
+  let level = open(shape);
   for (const part of path) {
-    level = level.flatMap(open).flatMap((node) => {
+    level = level.flatMap((node) => {
       const next = typeof part === 'number' ? node.items : node.properties?.[String(part)];
-      return next === undefined ? [] : [next];
+      return next === undefined ? [] : open(next);
     });
   }
-  return [...new Set(level.flatMap(open).flatMap((node) => Object.keys(node.properties ?? {})))];
+  return level;
 }
