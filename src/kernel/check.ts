@@ -9,14 +9,14 @@ import {
 } from './context.ts';
 import { type Checked, type MaybePromise, pass } from './result.ts';
 
-/** The checks that stand between a well-formed request and the upstream, one for each stage. */
+/** The checks that stand between a well-formed request and the upstream, one for each stage. The evidence is for timings and the record. */
 export interface Checks {
   /** Stage 2: who, for whom, with what rights. Refuses with `token.*`. */
-  verifyToken(context: RequestContext): MaybePromise<Checked<VerifiedToken>>;
+  verifyToken(context: RequestContext, evidence: Evidence): MaybePromise<Checked<VerifiedToken>>;
   /** Stage 3: is the sender the one the token is bound to, and is the proof used for the first time. Refuses with `proof.*`. */
-  verifyProof(context: RequestContext, token: VerifiedToken): MaybePromise<Checked<VerifiedProof>>;
+  verifyProof(context: RequestContext, token: VerifiedToken, evidence: Evidence): MaybePromise<Checked<VerifiedProof>>;
   /** Stage 1 again, for routes whose policy sees the body: the context with its body. Refuses with `request.body_*`. */
-  readBody(context: RequestContext): MaybePromise<Checked<RequestContext>>;
+  readBody(context: RequestContext, evidence: Evidence): MaybePromise<Checked<RequestContext>>;
   /** Stage 4: may it. Refuses with `policy.*`. */
   decide(context: RequestContext, token: VerifiedToken, proof: VerifiedProof, evidence: Evidence): Checked<Decision>;
 }
@@ -27,15 +27,15 @@ export async function check(
   checks: Checks,
   evidence: Evidence,
 ): Promise<Checked<AuthorizedRequest>> {
-  const token = await checks.verifyToken(received);
+  const token = await checks.verifyToken(received, evidence);
   if (!token.ok) return token;
   evidence.token = token.value;
 
-  const proof = await checks.verifyProof(received, token.value);
+  const proof = await checks.verifyProof(received, token.value, evidence);
   if (!proof.ok) return proof;
   evidence.proof = proof.value;
 
-  const read = await checks.readBody(received);
+  const read = await checks.readBody(received, evidence);
   if (!read.ok) return read;
   const context = read.value;
   evidence.context = context;

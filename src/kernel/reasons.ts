@@ -444,13 +444,6 @@ export const REASONS = {
 
   // The gateway itself
   'gateway.unexpected': row(500, null, 'The gateway failed unexpectedly', 'RFC 9110 §15.6.1', operator),
-  'gateway.stopping': row(
-    503,
-    null,
-    'The gateway is stopping',
-    'RFC 9110 §15.6.4',
-    'Try again; another instance will answer.',
-  ),
   'gateway.overloaded': row(503, null, 'The gateway has too many connections', 'RFC 9110 §15.6.4', 'Try again later.'),
   'gateway.record_unavailable': row(
     503,
