@@ -22,7 +22,7 @@ export function parseGatewayConfig(value: unknown, directory: string = process.c
 const PATHS = new Set(['policy.path', 'policy.data', 'routes.operations', 'audit.sinks.path']);
 
 /** Relative paths are relative to the configuration file. */
-function resolvePaths<T>(value: T, directory: string, key = ''): T {
+export function resolvePaths<T>(value: T, directory: string, key = ''): T {
   if (typeof value === 'string') {
     return (key.endsWith('_file') || PATHS.has(key) ? resolve(directory, value) : value) as T;
   }

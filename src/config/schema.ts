@@ -5,10 +5,12 @@ import { z } from 'zod';
  * and docs/reference/configuration.md come from here. Durations carry their unit in the key, sizes end in `_bytes`.
  */
 
-const port = z.int().min(0).max(65_535);
+/** A TCP port. */
+export const port = z.int().min(0).max(65_535);
 const milliseconds = z.int().min(1).max(3_600_000);
 const bytes = z.int().min(1).max(1_099_511_627_776);
-const file = z.string().min(1).max(4096);
+/** Path of a file. */
+export const file = z.string().min(1).max(4096);
 
 const httpUrl = z.string().refine(isHttpUrl, {
   error: 'expected an absolute http or https URL without user information, query or fragment',
@@ -17,7 +19,8 @@ const origin = z.string().refine((text) => isHttpUrl(text) && new URL(text).orig
   error:
     'expected an origin such as https://cloud.example.com: scheme, host in lower case and port only where it is not the default',
 });
-const identifier = z.string().min(1).max(2048).refine(isAbsoluteUri, {
+/** Identifier of an issuer or a resource: an absolute URI without fragment. */
+export const identifier = z.string().min(1).max(2048).refine(isAbsoluteUri, {
   error: 'expected an absolute URI without fragment, such as https://cloud.example.com/v1',
 });
 
