@@ -1,0 +1,69 @@
+import { z } from 'zod';
+import { gatewaySchema } from '../../src/config/schema.ts';
+
+interface Node {
+  readonly type?: string;
+  readonly description?: string;
+  readonly default?: unknown;
+  readonly const?: unknown;
+  readonly enum?: readonly unknown[];
+  readonly properties?: Readonly<Record<string, Node>>;
+  readonly required?: readonly string[];
+  readonly items?: Node;
+  readonly anyOf?: readonly Node[];
+  readonly oneOf?: readonly Node[];
+}
+
+/** docs/reference/configuration.schema.json: for editors, `# yaml-language-server: $schema=…`. */
+export function configurationSchema(): string {
+  return `${JSON.stringify(schema(), null, 2)}\n`;
+}
+
+/** docs/reference/configuration.md: every key with its type, default and meaning. */
+export function configurationPage(): string {
+  return `<!-- Generated from src/config/schema.ts by npm run generate. -->
+# Configuration
+
+One YAML file, strict: an unknown key is an error that names file, line and the nearest known key. \`\${NAME}\` takes an environment variable
+(\`$\${\` stands for a plain \`\${\`); keys ending in \`_file\` read a file. Relative paths are relative to the configuration file.
+\`sallyport config check FILE\` says what a file would serve; \`sallyport config schema\` prints the JSON Schema for editors.
+
+| key | type | default | meaning |
+|---|---|---|---|
+${rows(schema(), '').join('\n')}
+`;
+}
+
+function schema(): Node {
+  return z.toJSONSchema(gatewaySchema, { io: 'input', unrepresentable: 'any' }) as Node;
+}
+
+function rows(node: Node, prefix: string): string[] {
+  return Object.entries(node.properties ?? {}).flatMap(([name, child]) => {
+    const key = prefix === '' ? name : `${prefix}.${name}`;
+    const required = node.required?.includes(name) === true;
+    const inner = child.type === 'array' ? alternatives(child.items) : alternatives(child);
+    const below = inner.flatMap((part) => rows(part, child.type === 'array' ? `${key}[]` : key));
+    const fallback =
+      child.default === undefined || (typeof child.default === 'object' && below.length > 0)
+        ? ''
+        : `\`${JSON.stringify(child.default)}\``;
+    return [
+      `| \`${key}\`${required ? ' (required)' : ''} | ${typeOf(child)} | ${fallback} | ${child.description ?? ''} |`,
+      ...new Set(below),
+    ];
+  });
+}
+
+function alternatives(node: Node | undefined): readonly Node[] {
+  return node === undefined ? [] : (node.oneOf ?? node.anyOf ?? [node]);
+}
+
+function typeOf(node: Node): string {
+  if (node.const !== undefined) return `\`${JSON.stringify(node.const)}\``;
+  if (node.enum !== undefined) return node.enum.map((value) => `\`${String(value)}\``).join(', ');
+  const options = node.oneOf ?? node.anyOf;
+  if (options !== undefined) return options.map(typeOf).join(' or ');
+  if (node.type === 'array') return `list of ${node.items === undefined ? 'anything' : typeOf(node.items)}`;
+  return node.type ?? 'anything';
+}

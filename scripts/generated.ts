@@ -1,0 +1,33 @@
+/**
+ * Writes the files that are generated from the sources, or with `--check` compares them and exits 1 when one is stale.
+ * Run by `npm run generate` and `npm run check`.
+ */
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { dirname } from 'node:path';
+import { configurationPage, configurationSchema } from './generate/configuration.ts';
+import { reasonsPage } from './generate/reasons.ts';
+
+const ROOT = new URL('../', import.meta.url);
+
+const FILES: Readonly<Record<string, () => string>> = {
+  'docs/reference/reasons.md': reasonsPage,
+  'docs/reference/configuration.md': configurationPage,
+  'docs/reference/configuration.schema.json': configurationSchema,
+};
+
+const checking = process.argv.includes('--check');
+const stale = Object.entries(FILES).filter(([path, make]) => {
+  const file = new URL(path, ROOT);
+  const text = make();
+  if (existsSync(file) && readFileSync(file, 'utf8') === text) return false;
+  if (!checking) {
+    mkdirSync(dirname(file.pathname), { recursive: true });
+    writeFileSync(file, text);
+    console.log(`wrote ${path}`);
+  }
+  return true;
+});
+if (checking && stale.length > 0) {
+  console.error(`out of date: ${stale.map(([path]) => path).join(', ')}; run npm run generate`);
+  process.exitCode = 1;
+}

@@ -1,0 +1,34 @@
+import type { GatewayConfig, RouteConfig } from '../config/schema.ts';
+import type { Route } from '../kernel/context.ts';
+
+/** Where protected resource metadata is served (RFC 9728 §3). */
+export const RESOURCE_METADATA_PATH = '/.well-known/oauth-protected-resource';
+
+/** Makes the kernel's routes from the configuration and the origin that callers use (no trailing slash). */
+export function buildRoutes(config: GatewayConfig, origin: string): Route[] {
+  return config.routes.map((route) => ({
+    name: route.name,
+    hosts: (route.hosts ?? [new URL(origin).hostname]).map((host) => host.toLowerCase()),
+    pathPrefix: route.path_prefix,
+    resource: route.resource,
+    origin,
+    bindings: route.bindings,
+    methods: route.methods,
+    body: route.body,
+    bodyLimitBytes: route.body_limit_bytes,
+    websocket: route.websocket,
+    targetRules: {
+      encodedSlash: route.allow.includes('encoded_slash'),
+      emptySegments: route.allow.includes('empty_segments'),
+      dotSegmentsInKeys: route.allow.includes('dot_segments_in_keys'),
+    },
+    resourceMetadata: origin + resourceMetadataPath(route, origin),
+  }));
+}
+
+/** RFC 9728 §3.1: the well-known path is inserted before the path of the resource; a resource elsewhere gets the route's name instead. */
+function resourceMetadataPath(route: RouteConfig, origin: string): string {
+  const resource = new URL(route.resource);
+  if (resource.origin !== origin) return `${RESOURCE_METADATA_PATH}/${route.name}`;
+  return RESOURCE_METADATA_PATH + (resource.pathname === '/' ? '' : resource.pathname) + resource.search;
+}
