@@ -257,8 +257,11 @@ export interface Evidence {
   token?: VerifiedToken;
   proof?: VerifiedProof;
   decision?: Decision;
-  /** The policy input as it was judged, for the record; absent when no policy was asked. */
-  policyInput?: unknown;
+  /**
+   * The policy input as it was judged, as JSON text of one line without control characters, to be put into the record as it is or parsed
+   * to mask it; absent when no policy was asked.
+   */
+  policyInput?: string;
   /** The policy's answer as it gave it, also when it refused. */
   policyResult?: unknown;
   policyRevision?: string;
