@@ -1,0 +1,2 @@
+import { Command } from 'commander';
+import { z } from 'zod';

@@ -1,0 +1,56 @@
+import { readFileSync } from 'node:fs';
+import { Command, CommanderError } from 'commander';
+import { ConfigError } from '../config/problems.ts';
+import { authserverCommand } from './authserver.ts';
+import { callCommand } from './call.ts';
+import { configCommand } from './config.ts';
+import { demoCloudCommand, demoCommand } from './demo.ts';
+import { gatewayCommand } from './gateway.ts';
+
+/** Exit codes of every command. */
+export const EXIT = { done: 0, failed: 1, usage: 2 } as const;
+
+/** Runs one command line, without the program's name. @returns the exit code: 0 done, 1 refused or failed, 2 wrong usage */
+export async function run(argv: readonly string[]): Promise<number> {
+  const program = new Command('sallyport')
+    .description(
+      'Authorization gateway for cloud management APIs: sender-constrained tokens, single-use proofs, Rego policies.',
+    )
+    .version(version(), '--version')
+    .showHelpAfterError('(--help shows what is possible)')
+    .exitOverride();
+  program.addCommand(gatewayCommand());
+  program.addCommand(configCommand());
+  program.addCommand(authserverCommand());
+  program.addCommand(callCommand());
+  program.addCommand(demoCommand());
+  program.addCommand(demoCloudCommand());
+  for (const command of program.commands) passOn(program, command);
+  try {
+    await program.parseAsync(argv, { from: 'user' });
+    return typeof process.exitCode === 'number' ? process.exitCode : EXIT.done;
+  } catch (error) {
+    if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.done : EXIT.usage;
+    process.stderr.write(`${explain(error)}\n`);
+    return EXIT.failed;
+  }
+}
+
+/** Subcommands made elsewhere do not inherit these by themselves. */
+function passOn(parent: Command, command: Command): void {
+  command.copyInheritedSettings(parent);
+  for (const child of command.commands) passOn(command, child);
+}
+
+/** What went wrong, for a person: the message alone where it was written for people, with the stack where nobody expected it. */
+function explain(error: unknown): string {
+  if (error instanceof ConfigError) return error.message;
+  if (!(error instanceof Error)) return `sallyport: ${String(error)}`;
+  const unexpected = error instanceof TypeError || error instanceof RangeError || error instanceof ReferenceError;
+  return unexpected ? `sallyport: unexpected failure\n${error.stack}` : `sallyport: ${error.message}`;
+}
+
+function version(): string {
+  const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8');
+  return (JSON.parse(text) as { version: string }).version;
+}
