@@ -1,0 +1,121 @@
+import type { IssuerConfig } from '../config/schema.ts';
+import type { Clock } from '../kernel/clock.ts';
+import { allowedAlgorithms, type SignatureAlgorithm } from '../oauth/algorithms.ts';
+import { Jwks, type JwksHealth } from '../oauth/jwks.ts';
+import { type LoadKeys, loadFileKeys, loadRemoteKeys } from '../oauth/key_loader.ts';
+
+/** An authorization server whose tokens are taken. */
+export interface TrustedIssuer {
+  readonly issuer: string;
+  /** Signature algorithms that its tokens may use (RFC 8725 §3.1). */
+  readonly algorithms: ReadonlyMap<string, SignatureAlgorithm>;
+  readonly keys: Jwks;
+}
+
+/** Where stage 2 tells what its operator should know; a pino logger is one. */
+export interface TokenLog {
+  info(fields: object, message: string): void;
+  warn(fields: object, message: string): void;
+}
+
+/** The keys of one issuer, for readiness and metrics. */
+export interface IssuerHealth extends JwksHealth {
+  readonly issuer: string;
+}
+
+/** What `TrustedIssuers` is made with. */
+export interface IssuersOptions {
+  readonly clock: Clock;
+  readonly log?: TokenLog | undefined;
+  /** Issuers of the configuration before: where the source of an issuer's keys did not change, its keys are taken over. */
+  readonly previous?: TrustedIssuers | undefined;
+}
+
+/** The longest time a request waits for the keys of an issuer. */
+const MAX_ANSWER_MS = 1000;
+/** How old the content of a jwks_file may be: reading it is cheap. */
+const FILE_AGE_MS = 5000;
+
+/** The issuers of the configuration, by their identifier. Their keys load in the background from the start. */
+export class TrustedIssuers {
+  readonly #issuers: ReadonlyMap<string, TrustedIssuer>;
+  readonly #configs: ReadonlyMap<string, IssuerConfig>;
+  readonly #algorithms: ReadonlySet<string>;
+
+  constructor(configs: readonly IssuerConfig[], options: IssuersOptions) {
+    this.#configs = new Map(configs.map((config) => [config.issuer, config]));
+    this.#issuers = new Map(configs.map((config) => [config.issuer, trust(config, options)]));
+    this.#algorithms = new Set([...this.#issuers.values()].flatMap(({ algorithms }) => [...algorithms.keys()]));
+  }
+
+  /** The issuer whose identifier equals `iss` byte for byte (RFC 9068 §4). */
+  get(iss: unknown): TrustedIssuer | undefined {
+    return typeof iss === 'string' ? this.#issuers.get(iss) : undefined;
+  }
+
+  /** Whether any issuer may use a signature algorithm: what can be said before the issuer is known. */
+  allow(alg: unknown): alg is string {
+    return typeof alg === 'string' && this.#algorithms.has(alg);
+  }
+
+  /** The keys of an issuer, when they come from where `config` says; for `previous`. */
+  keysFrom(config: IssuerConfig): Jwks | undefined {
+    const own = this.#configs.get(config.issuer);
+    const same = own !== undefined && own.jwks_uri === config.jwks_uri && own.jwks_file === config.jwks_file;
+    return same ? this.#issuers.get(config.issuer)?.keys : undefined;
+  }
+
+  health(): readonly IssuerHealth[] {
+    return [...this.#issuers.values()].map(({ issuer, keys }) => ({ issuer, ...keys.health() }));
+  }
+
+  /** Resolves when the loads under way have ended, well or not. */
+  async settled(): Promise<void> {
+    await Promise.all([...this.#issuers.values()].map(({ keys }) => keys.settled()));
+  }
+
+  close(): void {
+    for (const { keys } of this.#issuers.values()) keys.close();
+  }
+}
+
+function trust(config: IssuerConfig, options: IssuersOptions): TrustedIssuer {
+  const { clock, log, previous } = options;
+  const maxAgeMs = config.keys.max_age_seconds * 1000;
+  const keys = new Jwks({
+    load: loaderOf(config, clock),
+    clock,
+    maxAgeMs: config.jwks_file === undefined ? maxAgeMs : Math.min(maxAgeMs, FILE_AGE_MS),
+    staleMs: config.keys.stale_seconds * 1000,
+    cooldownMs: config.keys.cooldown_seconds * 1000,
+    answerMs: Math.min(config.keys.timeout_ms, MAX_ANSWER_MS),
+    onLoad: log === undefined ? undefined : reporter(config.issuer, log),
+    previous: previous?.keysFrom(config),
+  });
+  return { issuer: config.issuer, algorithms: allowedAlgorithms(config.algorithms), keys };
+}
+
+function loaderOf(config: IssuerConfig, clock: Clock): LoadKeys {
+  if (config.jwks_file !== undefined) return loadFileKeys(config.jwks_file);
+  return loadRemoteKeys({
+    issuer: config.issuer,
+    jwksUri: config.jwks_uri,
+    timeoutMs: config.keys.timeout_ms,
+    allowInsecure: config.allow_insecure,
+    metadataAgeMs: config.keys.max_age_seconds * 1000,
+    clock,
+  });
+}
+
+/** Logs what changed, so that an outage is one line when it begins and one when it ends. */
+function reporter(issuer: string, log: TokenLog): (health: JwksHealth) => void {
+  let last = '';
+  return ({ state, keys, skipped, problem }) => {
+    const now = JSON.stringify([state, keys, skipped, problem]);
+    if (now === last) return;
+    last = now;
+    const fields = { issuer, state, keys, skipped, ...(problem === null ? {} : { problem }) };
+    if (problem === null) log.info(fields, 'keys of the issuer loaded');
+    else log.warn(fields, 'keys of the issuer cannot be loaded');
+  };
+}
