@@ -266,6 +266,10 @@ export interface Evidence {
   policyResult?: unknown;
   policyRevision?: string;
   denial?: Denial;
+  /** Trace that this request is recorded in, 32 hexadecimal digits; absent when nobody traces. */
+  traceId?: string;
+  /** Trace that the caller named in `traceparent`, 32 hexadecimal digits; never the parent of ours. */
+  callerTraceId?: string;
   /** Status that the caller saw; 0 when nothing was sent. */
   status: number;
   /** What happened upstream; absent when nothing was sent there. */
