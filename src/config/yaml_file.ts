@@ -26,7 +26,7 @@ export function readYamlFile<Schema extends z.ZodType>(
   const locate = locator(file, document, lines);
   const shape = z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any' }) as JsonSchema;
   if (options.environment !== undefined) substitute(document, { environment: options.environment, shape, locate });
-  const result = schema.safeParse(document.toJS({ maxAliasCount: 100 }) as unknown);
+  const result = schema.safeParse(valueOf(file, document));
   if (result.success) return result.data;
   throw new ConfigError(result.error.issues.flatMap((issue) => explain(issue, shape, locate)));
 }
@@ -56,6 +56,16 @@ function parse(file: string, text: string, lines: LineCounter): Document {
   const hint = /[{[].*\$\{/.test(line) ? `; inside { } or [ ], put \${NAME} in quotes` : '';
   const message = `is not valid YAML: ${what}${hint}`;
   throw new ConfigError([{ file, line: position.line, column: position.col, key: '', message }]);
+}
+
+/** The document as a value; aliases that lead nowhere, or to too much, are a problem of the file. */
+function valueOf(file: string, document: Document): unknown {
+  try {
+    return document.toJS({ maxAliasCount: 100 });
+  } catch (error) {
+    const message = `is not valid YAML: ${(error as Error).message.split('\n')[0]}`;
+    throw new ConfigError([{ file, line: null, column: null, key: '', message }]);
+  }
 }
 
 /** Finds the place of a path in the file: of the value, of the key itself, or of the nearest thing around it. */

@@ -1,0 +1,17 @@
+import type { GatewayConfig } from '../config/schema.ts';
+import type { PolicyArtifact } from '../policy/artifact.ts';
+
+/** What the primary process says to a worker. */
+export type ToWorker =
+  | { readonly kind: 'start'; readonly config: GatewayConfig; readonly artifact: PolicyArtifact }
+  | { readonly kind: 'policy'; readonly artifact: PolicyArtifact }
+  | { readonly kind: 'reopen' }
+  | { readonly kind: 'ask'; readonly id: number; readonly what: 'metrics' | 'readiness' }
+  | { readonly kind: 'stop' };
+
+/** What a worker says to the primary process. */
+export type ToPrimary =
+  | { readonly kind: 'hello' }
+  | { readonly kind: 'ready'; readonly origin: string }
+  | { readonly kind: 'failed'; readonly message: string }
+  | { readonly kind: 'answer'; readonly id: number; readonly value: unknown };

@@ -1,0 +1,76 @@
+import type { Clock } from '../kernel/clock.ts';
+import type { PolicyArtifact } from '../policy/artifact.ts';
+import { activatePolicy, type LoadedPolicy } from '../policy/load.ts';
+import type { Log } from '../telemetry/log.ts';
+
+/** What is known of the policy's life, for readiness and metrics. */
+export interface PolicyStatus {
+  readonly revision: string;
+  /** Milliseconds since the Unix epoch. */
+  readonly activatedAt: number;
+  readonly activations: number;
+  readonly failures: number;
+  /** Why the newest change was not taken; null when the newest one is live. */
+  readonly pendingFailure: string | null;
+}
+
+/**
+ * The one reference to the live policy. A new one is built and tried whole, then takes its place between two requests; when anything
+ * about it fails, the old one stays and the reason is kept.
+ */
+export class PolicyHolder {
+  readonly #clock: Clock;
+  readonly #log: Log;
+  #live: LoadedPolicy;
+  #activatedAt: number;
+  #activations = 1;
+  #failures = 0;
+  #pendingFailure: string | null = null;
+
+  private constructor(live: LoadedPolicy, { clock, log }: { clock: Clock; log: Log }) {
+    this.#live = live;
+    this.#clock = clock;
+    this.#log = log;
+    this.#activatedAt = clock();
+  }
+
+  /** Tries the first policy. @throws Error when it cannot be used: without a policy nothing starts */
+  static async start(artifact: PolicyArtifact, parts: { clock: Clock; log: Log }): Promise<PolicyHolder> {
+    return new PolicyHolder(await activatePolicy(artifact), parts);
+  }
+
+  readonly live = (): LoadedPolicy => this.#live;
+
+  /** Puts the policy that `make` yields in place of the live one, if it can be used. @returns whether it is live now */
+  async replace(make: () => Promise<PolicyArtifact>): Promise<boolean> {
+    try {
+      const artifact = await make();
+      if (artifact.revision !== this.#live.revision) {
+        this.#live = await activatePolicy(artifact);
+        this.#activatedAt = this.#clock();
+        this.#activations++;
+        this.#log.info({ revision: this.#live.revision }, 'the policy was replaced');
+      }
+      this.#pendingFailure = null;
+      return true;
+    } catch (error) {
+      this.#failures++;
+      this.#pendingFailure = (error as Error).message;
+      this.#log.error(
+        { revision: this.#live.revision, why: this.#pendingFailure },
+        'the new policy was refused; the old one stays',
+      );
+      return false;
+    }
+  }
+
+  status(): PolicyStatus {
+    return {
+      revision: this.#live.revision,
+      activatedAt: this.#activatedAt,
+      activations: this.#activations,
+      failures: this.#failures,
+      pendingFailure: this.#pendingFailure,
+    };
+  }
+}

@@ -1,0 +1,71 @@
+import { type AdminView, startAdmin } from '../admin/admin.ts';
+import type { GatewayConfig } from '../config/schema.ts';
+import type { Log } from '../telemetry/log.ts';
+import { aggregateMetrics, type MetricsSnapshot } from '../telemetry/metrics.ts';
+import { buildConfiguredPolicy } from './policy_build.ts';
+import { PolicyHolder } from './policy_holder.ts';
+import { watchPolicy } from './policy_watch.ts';
+import type { Running } from './processes.ts';
+import type { Readiness } from './readiness.ts';
+import { Workers } from './workers.ts';
+
+/**
+ * Starts `count` workers that share one port. This process compiles the policy once for all of them, replaces a worker that ends,
+ * and serves one admin port for the whole.
+ * @throws Error when the policy or the first workers cannot start
+ */
+export async function startPrimary(config: GatewayConfig, count: number, log: Log): Promise<Running> {
+  const policy = await PolicyHolder.start(await buildConfiguredPolicy(config.policy), { clock: Date.now, log });
+  const workers = new Workers({ config, count, log, artifact: () => policy.live().artifact });
+  const origin = await workers.start();
+  const rebuild = async () => {
+    if (await policy.replace(() => buildConfiguredPolicy(config.policy)))
+      workers.tell({ kind: 'policy', artifact: policy.live().artifact });
+  };
+  const watch = config.policy.watch ? watchPolicy(config.policy, rebuild, log) : null;
+  const admin = await startAdmin(config.admin, adminView({ workers, count, policy, origin })).catch(
+    async (error: unknown) => {
+      await workers.stop(0);
+      throw error;
+    },
+  );
+  return {
+    origin,
+    adminOrigin: admin.origin,
+    reload: async () => {
+      workers.tell({ kind: 'reopen' });
+      await rebuild();
+    },
+    close: async () => {
+      watch?.close();
+      const whole = await workers.stop(config.limits.stop_grace_ms);
+      await admin.close();
+      return whole;
+    },
+  };
+}
+
+interface Seen {
+  readonly workers: Workers;
+  readonly count: number;
+  readonly policy: PolicyHolder;
+  readonly origin: string;
+}
+
+function adminView({ workers, count, policy, origin }: Seen): AdminView {
+  return {
+    live: () => true,
+    ready: async () => {
+      const answers = await workers.ask<Readiness>('readiness');
+      const failing = answers.flatMap((answer) => answer.checks.filter((check) => !check.ok));
+      const status = policy.status();
+      const checks = [
+        { name: 'workers', ok: answers.length === count, detail: `${answers.length} of ${count} answer` },
+        { name: 'policy', ok: true, detail: status.pendingFailure ?? status.revision },
+        ...failing,
+      ];
+      return { ready: checks.every((check) => check.ok), origin, checks };
+    },
+    metrics: async () => aggregateMetrics(await workers.ask<MetricsSnapshot>('metrics')),
+  };
+}

@@ -1,0 +1,160 @@
+import cluster, { type Worker } from 'node:cluster';
+import { fileURLToPath } from 'node:url';
+import type { GatewayConfig } from '../config/schema.ts';
+import type { PolicyArtifact } from '../policy/artifact.ts';
+import type { Log } from '../telemetry/log.ts';
+import type { ToPrimary, ToWorker } from './messages.ts';
+
+/** Milliseconds that a worker may take to answer a question. */
+const ASK_MS = 1000;
+/** Milliseconds that a worker may take to start. */
+const START_MS = 30_000;
+/** Milliseconds that a worker may take to end after its grace time, before it is killed. */
+const END_MS = 2000;
+/** Milliseconds before a worker that ended is replaced, doubled each time one ends without having become ready, up to the most. */
+const RESTART_MS = { first: 100, most: 10_000 } as const;
+
+/** The worker beside this file: TypeScript in development, JavaScript once built. */
+const WORKER_FILE = fileURLToPath(
+  new URL(import.meta.url.endsWith('.ts') ? './worker.ts' : './worker.js', import.meta.url),
+);
+
+/** What workers are started with. */
+export interface WorkersOptions {
+  readonly config: GatewayConfig;
+  readonly count: number;
+  readonly log: Log;
+  /** The policy that a new worker starts with. */
+  artifact(): PolicyArtifact;
+}
+
+interface Question {
+  readonly answer: (value: unknown) => void;
+}
+
+/** The worker processes: as many as configured, replaced when one ends, asked and told together. */
+export class Workers {
+  readonly #options: WorkersOptions;
+  readonly #ready = new Set<Worker>();
+  readonly #questions = new Map<number, Question>();
+  #lastQuestion = 0;
+  #restartMs: number = RESTART_MS.first;
+  #stopping = false;
+  #started: { resolve(origin: string): void; reject(error: Error): void } | null = null;
+
+  constructor(options: WorkersOptions) {
+    this.#options = options;
+  }
+
+  /** Starts all workers. @returns the origin they serve, once every one of them is ready */
+  start(): Promise<string> {
+    cluster.setupPrimary({ exec: WORKER_FILE, serialization: 'advanced' });
+    return new Promise((resolve, reject) => {
+      const late = setTimeout(
+        () => this.#started?.reject(new Error(`a worker did not start within ${START_MS / 1000} seconds`)),
+        START_MS,
+      );
+      this.#started = {
+        resolve: (origin) => {
+          clearTimeout(late);
+          this.#started = null;
+          resolve(origin);
+        },
+        reject: (error) => {
+          clearTimeout(late);
+          this.#started = null;
+          void this.stop(0).then(() => reject(error));
+        },
+      };
+      for (let i = 0; i < this.#options.count; i++) this.#fork();
+    });
+  }
+
+  /** Tells every worker that is ready; one that is starting gets the newest policy with its start. */
+  tell(message: ToWorker): void {
+    for (const worker of this.#ready) if (worker.isConnected()) worker.send(message);
+  }
+
+  /** Asks every worker. @returns the answers that came in time */
+  async ask<T>(what: 'metrics' | 'readiness'): Promise<T[]> {
+    const answers = await Promise.all([...this.#ready].map((worker) => this.#askOne(worker, what)));
+    return answers.filter((answer) => answer !== null) as T[];
+  }
+
+  /** Stops all workers; what is left after `graceMs` milliseconds is killed. @returns whether all ended in order */
+  async stop(graceMs: number): Promise<boolean> {
+    this.#stopping = true;
+    const all = Object.values(cluster.workers ?? {}).filter((worker) => worker !== undefined);
+    const ended = all.map(
+      (worker) => new Promise<boolean>((resolve) => worker.once('exit', (code) => resolve(code === 0))),
+    );
+    for (const worker of all) if (worker.isConnected()) worker.send({ kind: 'stop' } satisfies ToWorker);
+    const kill = setTimeout(() => {
+      for (const worker of all) worker.process.kill('SIGKILL');
+    }, graceMs + END_MS);
+    const results = await Promise.all(ended);
+    clearTimeout(kill);
+    return results.every(Boolean);
+  }
+
+  #fork(): void {
+    const worker = cluster.fork();
+    worker.on('message', (message: ToPrimary) => this.#hear(worker, message));
+    worker.once('exit', (code, signal) => this.#ended(worker, code, signal));
+  }
+
+  #hear(worker: Worker, message: ToPrimary): void {
+    switch (message.kind) {
+      case 'hello': {
+        const { config } = this.#options;
+        worker.send({ kind: 'start', config, artifact: this.#options.artifact() } satisfies ToWorker);
+        return;
+      }
+      case 'ready':
+        this.#ready.add(worker);
+        this.#restartMs = RESTART_MS.first;
+        // The policy may have changed while the worker was starting.
+        worker.send({ kind: 'policy', artifact: this.#options.artifact() } satisfies ToWorker);
+        if (this.#ready.size === this.#options.count) this.#started?.resolve(message.origin);
+        return;
+      case 'failed':
+        this.#options.log.error({ pid: worker.process.pid, why: message.message }, 'a worker failed');
+        this.#started?.reject(new Error(message.message));
+        return;
+      case 'answer':
+        this.#questions.get(message.id)?.answer(message.value);
+    }
+  }
+
+  #ended(worker: Worker, code: number | null, signal: string | null): void {
+    this.#ready.delete(worker);
+    if (this.#stopping) return;
+    if (this.#started !== null) {
+      this.#started.reject(new Error(`a worker ended while starting (code ${code}, signal ${signal})`));
+      return;
+    }
+    this.#options.log.error(
+      { pid: worker.process.pid, code, signal },
+      'a worker ended; its requests under way are lost, another takes its place',
+    );
+    setTimeout(() => {
+      if (!this.#stopping) this.#fork();
+    }, this.#restartMs);
+    this.#restartMs = Math.min(this.#restartMs * 2, RESTART_MS.most);
+  }
+
+  #askOne(worker: Worker, what: 'metrics' | 'readiness'): Promise<unknown> {
+    const id = ++this.#lastQuestion;
+    return new Promise((resolve) => {
+      const answer = (value: unknown) => {
+        clearTimeout(late);
+        this.#questions.delete(id);
+        resolve(value);
+      };
+      const late = setTimeout(() => answer(null), ASK_MS);
+      this.#questions.set(id, { answer });
+      if (worker.isConnected()) worker.send({ kind: 'ask', id, what } satisfies ToWorker);
+      else answer(null);
+    });
+  }
+}
