@@ -1,0 +1,79 @@
+import type { Credentials, Route } from '../kernel/context.ts';
+import { type Denial, REASONS, type ReasonRow, type WireError } from '../kernel/denial.ts';
+
+/** What a challenge is made from. */
+export interface ChallengeInput {
+  readonly denial: Denial;
+  /** Null when the request was refused before its route was known. */
+  readonly route: Route | null;
+  /** The scheme that the caller used, or null. */
+  readonly scheme: Credentials['scheme'] | null;
+}
+
+type Scheme = 'DPoP' | 'Bearer';
+
+/** RFC 6749 §3.3 scope-token: what may stand in a scope attribute (RFC 6750 §3). */
+const SCOPE_TOKEN = /^[\x21\x23-\x5b\x5d-\x7e]+$/;
+/** Characters of a scope attribute; what does not fit is left out, the problem document has it all. */
+const MAXIMUM_SCOPE = 1024;
+const WITHOUT_ROUTE: readonly Scheme[] = ['DPoP'];
+
+/**
+ * The WWW-Authenticate values of a refusal, one for each scheme (RFC 9110 §11.6.1), the one with the error first; none where the reason
+ * asks for none. Everything in them is fixed words or configuration, but for `scope`, which is the policy's and held to its alphabet.
+ * @param algorithms what proofs may be signed with (RFC 9449 §7.1, `algs`)
+ */
+export function challengesFor({ denial, route, scheme }: ChallengeInput, algorithms: readonly string[]): string[] {
+  const { error, challenge, status }: ReasonRow = REASONS[denial.reason];
+  if (error === null && challenge !== true) return [];
+  const offered = route === null ? WITHOUT_ROUTE : schemesOf(route);
+  const carrier = errorScheme(error, offered, scheme);
+  // RFC 9110 §15.5.2: 401 names every scheme that would do; elsewhere only the one in error is worth a word.
+  const shown = status === 401 ? [...offered] : offered.filter((name) => name === carrier);
+  shown.sort((left, right) => Number(right === carrier) - Number(left === carrier));
+  return shown.map((name) => {
+    const parameters: string[] = [];
+    if (name === carrier && error !== null) parameters.push(...errorParameters(error, denial));
+    if (name === 'DPoP') parameters.push(`algs="${algorithms.join(' ')}"`);
+    // RFC 9728 §5.1
+    if (route !== null) parameters.push(`resource_metadata="${route.resourceMetadata}"`);
+    return parameters.length === 0 ? name : `${name} ${parameters.join(', ')}`;
+  });
+}
+
+/** The schemes that the bindings of a route can be presented with: DPoP (RFC 9449 §7.1), Bearer (RFC 6750, and RFC 8705 §3 for mtls). */
+function schemesOf(route: Route): Scheme[] {
+  const schemes: Scheme[] = [];
+  if (route.bindings.includes('dpop')) schemes.push('DPoP');
+  if (route.bindings.includes('mtls') || route.bindings.includes('bearer')) schemes.push('Bearer');
+  return schemes;
+}
+
+/** The scheme whose challenge carries the error; null when none may. */
+function errorScheme(
+  error: WireError | null,
+  offered: readonly Scheme[],
+  used: Credentials['scheme'] | null,
+): Scheme | null {
+  if (error === null) return null;
+  if (error === 'invalid_dpop_proof') return offered.includes('DPoP') ? 'DPoP' : null; // RFC 9449 §7.1
+  const name = used === 'bearer' ? 'Bearer' : 'DPoP';
+  return offered.includes(name) ? name : (offered[0] ?? null);
+}
+
+function errorParameters(error: WireError, denial: Denial): string[] {
+  // The table of reasons keeps its titles within the characters of RFC 6750 §3.
+  const parameters = [`error="${error}"`, `error_description="${REASONS[denial.reason].title}"`];
+  const scope = error === 'insufficient_scope' ? scopeOf(denial.requires?.scopes ?? []) : '';
+  if (scope !== '') parameters.push(`scope="${scope}"`);
+  return parameters;
+}
+
+function scopeOf(scopes: readonly string[]): string {
+  let text = '';
+  for (const scope of scopes) {
+    if (!SCOPE_TOKEN.test(scope) || text.length + scope.length > MAXIMUM_SCOPE) continue;
+    text = text === '' ? scope : `${text} ${scope}`;
+  }
+  return text;
+}

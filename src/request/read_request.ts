@@ -1,0 +1,118 @@
+import type { BodyHandle, ClientCertificate, Evidence, RequestContext } from '../kernel/context.ts';
+import { deny } from '../kernel/denial.ts';
+import { type Checked, pass } from '../kernel/result.ts';
+import { readCredentials } from './credentials.ts';
+import { judgeFraming } from './framing.ts';
+import { readHeaderSection } from './header_section.ts';
+import { type HostRoutes, isAuthority, type RouteEntry, type RouteTable } from './route_table.ts';
+import { allowedBy, type ReadTarget, readTarget } from './target.ts';
+
+/** What stage 1 reads of a request; `IncomingMessage` of node:http is one. */
+export interface RawRequest {
+  readonly method?: string | undefined;
+  readonly url?: string | undefined;
+  readonly httpVersion: string;
+  /** Names and values in turn, as received, none left out. */
+  readonly rawHeaders: readonly string[];
+}
+
+/** How much a request may be; as in the configuration's `limits`. */
+export interface RequestLimits {
+  /** Number of header fields. */
+  readonly headers: number;
+  /** Bytes of a request body. */
+  readonly body_bytes: number;
+}
+
+/** What a reader works with. */
+export interface RequestReaderOptions {
+  readonly routes: RouteTable;
+  readonly limits: RequestLimits;
+}
+
+/** Stage 1. */
+export interface RequestReader {
+  /**
+   * Reads a request in its one reading. Sets `evidence.route` as soon as it is known, so that a refusal can carry its challenge.
+   * Refuses with `request.*`, in this order: header section and framing, target, host and route, method, credentials, proof.
+   * @param certificate the verified client certificate of the connection, or null
+   */
+  read(message: RawRequest, evidence: Evidence, certificate: ClientCertificate | null): Checked<RequestContext>;
+}
+
+const ABSENT: BodyHandle = Object.freeze({ state: 'absent', head: Object.freeze([]), complete: true });
+const UNREAD: BodyHandle = Object.freeze({ state: 'not_requested', head: Object.freeze([]), complete: false });
+
+/** Makes stage 1 for one state of the configuration. */
+export function createRequestReader({ routes, limits }: RequestReaderOptions): RequestReader {
+  return {
+    read(message, evidence, certificate) {
+      const method = message.method ?? '';
+      const section = readHeaderSection(message.rawHeaders, limits.headers);
+      if (!section.ok) return section;
+      const headers = section.value;
+      const framing = judgeFraming(headers, { method, httpVersion: message.httpVersion }, limits.body_bytes);
+      if (!framing.ok) return framing;
+
+      // RFC 9110 §9.3.6, §9.3.7, §9.3.8: these are for a proxy or for the server as a whole; the gateway offers neither.
+      const raw = message.url ?? '';
+      if (method === 'CONNECT' || method === 'TRACE' || (method === 'OPTIONS' && raw === '*')) {
+        return deny('request.method_not_allowed');
+      }
+      const target = readTarget(raw);
+      if (!target.ok) return target;
+
+      const found = findRoute(routes, headers.host, target.value);
+      if (!found.ok) return found;
+      const { hostRoutes, entry } = found.value;
+      const { route, operations } = entry;
+      evidence.route = route;
+      if (!route.methods.includes(method)) return deny('request.method_not_allowed');
+
+      const credentials = readCredentials(headers, target.value.target.queryParameters);
+      if (!credentials.ok) return credentials;
+      // RFC 9449 §4.3 check 1
+      if (headers.proofRepeated) return deny('request.proof_repeated');
+      if (framing.value.websocket && !route.websocket) return deny('request.upgrade_not_allowed');
+
+      return pass({
+        id: evidence.id,
+        receivedAt: evidence.receivedAt,
+        method,
+        route,
+        host: hostRoutes.host,
+        target: target.value.target,
+        operation: operations === null ? null : operations.find(method, target.value.target.segments),
+        rawHeaders: message.rawHeaders,
+        credentials: credentials.value,
+        proof: headers.proof,
+        certificate,
+        peerAddress: evidence.peerAddress,
+        body: framing.value.hasBody ? UNREAD : ABSENT,
+        upgrade: framing.value.websocket,
+      });
+    },
+  };
+}
+
+interface Found {
+  readonly hostRoutes: HostRoutes;
+  readonly entry: RouteEntry;
+}
+
+/** The route of a target. A target that needs what its route does not allow is refused as if no route allowed anything. */
+function findRoute(routes: RouteTable, host: string, { target, needs, origin }: ReadTarget): Checked<Found> {
+  const authority = host.toLowerCase();
+  const hostRoutes = routes.find(authority);
+  if (hostRoutes === undefined && !isAuthority(authority)) return deny('request.host_malformed', 'Host is not a host');
+  // RFC 9112 §3.2, §3.2.2: absolute-form overrides Host, and a client sends the same in both. Two readings where they differ.
+  if (origin !== null && (origin.authority !== authority || origin.scheme !== hostRoutes?.scheme)) {
+    return deny('request.target_ambiguous', 'absolute-form that does not name our origin');
+  }
+  const entry = hostRoutes?.match(target.segments) ?? null;
+  if (needs !== 0 && (entry === null || (needs & ~allowedBy(entry.route.targetRules)) !== 0)) {
+    return deny('request.target_ambiguous', 'deviation that the route does not allow');
+  }
+  if (hostRoutes === undefined) return deny('request.host_unknown');
+  return entry === null ? deny('request.route_unknown') : pass({ hostRoutes, entry });
+}
