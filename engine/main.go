@@ -10,16 +10,27 @@ import (
 	"fmt"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"syscall/js"
 
+	"github.com/open-policy-agent/opa/v1/ast"
 	"github.com/open-policy-agent/opa/v1/version"
 )
 
 // operations maps an operation's name to its implementation: request in JSON to a value that is marshalled.
 var operations = map[string]func(request []byte) (any, error){
-	"version": opVersion,
-	"build":   operation(build),
+	"version":      opVersion,
+	"capabilities": opCapabilities,
+	"build":        operation(build),
+	"check":        operation(check),
+	"format":       operation(formatModules),
+	"inspect":      operation(inspect),
+	"deps":         operation(deps),
+	"eval":         operation(eval),
+	"test":         operation(test),
+	"bundle_read":  operation(bundleRead),
+	"bundle_write": operation(bundleWrite),
 }
 
 // fault is a failed call: the request was wrong, or the toolchain itself failed. What is wrong with a
@@ -58,6 +69,21 @@ func opVersion([]byte) (any, error) {
 	return map[string]string{"opa": version.Version, "go": runtime.Version()}, nil
 }
 
+// opCapabilities is everything that this OPA knows, in OPA's own format, with the features of both syntaxes.
+func opCapabilities([]byte) (any, error) {
+	known := ast.CapabilitiesForThisVersion()
+	old := ast.CapabilitiesForThisVersion(ast.CapabilitiesRegoVersion(ast.RegoV0))
+	known.Features = union(known.Features, old.Features)
+	known.FutureKeywords = union(known.FutureKeywords, old.FutureKeywords)
+	return known, nil
+}
+
+func union(a, b []string) []string {
+	all := append(slices.Clone(a), b...)
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
 // call runs one operation; whatever happens inside becomes an answer.
 func call(op string, request []byte) (result answer) {
 	defer func() {
@@ -67,7 +93,7 @@ func call(op string, request []byte) (result answer) {
 	}()
 	run, ok := operations[op]
 	if !ok {
-		return answer{Error: &fault{Code: "unknown_operation", Message: op}}
+		return answer{Error: &fault{Code: "bad_request", Message: "unknown operation " + op}}
 	}
 	value, err := run(request)
 	switch {

@@ -25,7 +25,7 @@ type policy struct {
 	Modules      []module        `json:"modules"`
 	Data         json.RawMessage `json:"data,omitempty"`
 	Capabilities json.RawMessage `json:"capabilities,omitempty"`
-	RegoVersion  int             `json:"rego_version,omitempty"`
+	RegoVersion  int             `json:"regoVersion,omitempty"`
 }
 
 // diagnostic is one finding. Row and column count from 1 and are 0 where the finding has no place.
@@ -77,7 +77,7 @@ func (p *policy) version() (ast.RegoVersion, error) {
 	case -1:
 		return ast.RegoV0, nil
 	}
-	return ast.RegoUndefined, badRequest("rego_version: want 1, or -1 for the old v0 syntax, got %d", p.RegoVersion)
+	return ast.RegoUndefined, badRequest("regoVersion: want 1, or -1 for the old v0 syntax, got %d", p.RegoVersion)
 }
 
 // readData decodes the base document; numbers keep the spelling they have in the text.
@@ -172,7 +172,8 @@ func (p *policy) diagnose(file string, err error) []diagnostic {
 			d.Length = len([]rune(first))
 			d.Text = p.line(d.File, d.Row)
 		}
-		if e.Details != nil {
+		// Of a syntax error, the details are the line and a caret, which Text and Column say already.
+		if e.Details != nil && e.Code != ast.ParseErr {
 			d.Details = e.Details.Lines()
 		}
 		found = append(found, d)

@@ -1,7 +1,8 @@
 import { type RegoCallOptions, type RegoEngine, sharedRegoEngine } from './engine_host.ts';
 import { policyRequest, type RegoDiagnostic, type RegoPolicy } from './policy_source.ts';
+import { requiredBuiltins } from './required_builtins.ts';
 
-/** What to build beside the policy itself. */
+/** A policy to compile to WASM. */
 export interface RegoBuildRequest extends RegoPolicy {
   /** Slash paths such as `sallyport/decision`; rules annotated with `entrypoint: true` are added. */
   readonly entrypoints?: readonly string[];
@@ -17,6 +18,8 @@ export type RegoBuildResult =
       readonly wasm: Uint8Array<ArrayBuffer>;
       /** All entrypoints, in the order of their numbers. */
       readonly entrypoints: readonly string[];
+      /** The built-in functions that the module asks its host for, sorted. */
+      readonly builtins: readonly string[];
       readonly warnings: readonly RegoDiagnostic[];
     }
   | { readonly ok: false; readonly diagnostics: readonly RegoDiagnostic[] };
@@ -35,12 +38,15 @@ export async function buildPolicy(
   options?: RegoCallOptions,
 ): Promise<RegoBuildResult> {
   const { entrypoints, warnings } = request;
-  const answer = await engine.call<BuildAnswer>('build', { ...policyRequest(request), entrypoints, warnings }, options);
+  const call = { ...policyRequest(request, engine), entrypoints, warnings };
+  const answer = await engine.call<BuildAnswer>('build', call, options);
   if (answer.wasm === undefined) return { ok: false, diagnostics: answer.diagnostics ?? [] };
+  const wasm = Uint8Array.from(Buffer.from(answer.wasm, 'base64'));
   return {
     ok: true,
-    wasm: Uint8Array.from(Buffer.from(answer.wasm, 'base64')),
+    wasm,
     entrypoints: answer.entrypoints ?? [],
+    builtins: await requiredBuiltins(wasm),
     warnings: answer.warnings ?? [],
   };
 }

@@ -12,7 +12,7 @@ export interface RegoEngineOptions {
   readonly callTimeoutMs?: number;
   /** Told when the thread starts and when it is ready, so that a command can show why it waits. */
   readonly onProgress?: (progress: RegoEngineProgress) => void;
-  /** The folder that holds `opa.wasm.br`, `opa.json` and `wasm_exec.js`. Default: `engine/` of this package. */
+  /** The folder that holds `opa.wasm.br`, `opa.json`, `wasm_exec.js` and `capabilities.json`. Default: `engine/` of this package. */
   readonly engineFolder?: URL;
 }
 
@@ -91,6 +91,11 @@ export class RegoEngine {
     await worker?.terminate();
   }
 
+  /** The folder that holds the engine's files. */
+  get folder(): URL {
+    return this.#options.engineFolder ?? ENGINE_FOLDER;
+  }
+
   /** Whether a thread exists at this moment. */
   get started(): boolean {
     return this.#worker !== undefined;
@@ -118,7 +123,7 @@ export class RegoEngine {
   }
 
   #start(): void {
-    const engineFolder = (this.#options.engineFolder ?? ENGINE_FOLDER).href;
+    const engineFolder = this.folder.href;
     this.#startedAt = performance.now();
     this.#progress('starting');
     const worker = new Worker(WORKER_FILE, {

@@ -1,3 +1,6 @@
+import { readFileSync } from 'node:fs';
+import type { RegoEngine } from './engine_host.ts';
+
 /** One Rego file: the name that diagnostics show, and its text. */
 export interface RegoModule {
   readonly path: string;
@@ -6,9 +9,9 @@ export interface RegoModule {
 
 /** The policy an operation works on. */
 export interface RegoPolicy {
-  /** The modules; `build` must not be given test modules. Each path at most once. */
+  /** The modules; no path twice. `build` must not be given test modules. */
   readonly modules: readonly RegoModule[];
-  /** The base document, `data` in Rego. Default: empty. */
+  /** The base document, `data` in Rego: an object. Default: empty. */
   readonly data?: unknown;
   /**
    * What the policy may use. `gateway` (the default) is `engine/capabilities.json`: what the gateway can evaluate.
@@ -38,11 +41,33 @@ export interface RegoDiagnostic {
   readonly details?: readonly string[];
 }
 
-/** The members of {@link RegoPolicy} as the engine reads them. */
-export function policyRequest(policy: RegoPolicy): Record<string, unknown> {
+/** A place in a module; `text` is the source of what is there. */
+export interface RegoPlace {
+  readonly file: string;
+  readonly row: number;
+  readonly column: number;
+  readonly text: string;
+}
+
+const gatewayCapabilities = new Map<string, unknown>();
+
+/** The members of {@link RegoPolicy} as the engine reads them, and nothing else of what `policy` has. */
+export function policyRequest(policy: RegoPolicy, engine: RegoEngine): Record<string, unknown> {
+  const { modules, data, capabilities = 'gateway', regoVersion } = policy;
   return {
-    modules: policy.modules.map(({ path, text }) => ({ path, text })),
-    data: policy.data,
-    rego_version: policy.regoVersion,
+    modules: modules.map(({ path, text }) => ({ path, text })),
+    data,
+    regoVersion,
+    capabilities: capabilities === 'opa' ? undefined : capabilities === 'gateway' ? readGateway(engine) : capabilities,
   };
+}
+
+function readGateway(engine: RegoEngine): unknown {
+  const file = new URL('capabilities.json', engine.folder);
+  let value = gatewayCapabilities.get(file.href);
+  if (value === undefined) {
+    value = JSON.parse(readFileSync(file, 'utf8'));
+    gatewayCapabilities.set(file.href, value);
+  }
+  return value;
 }

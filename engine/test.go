@@ -1,0 +1,215 @@
+//go:build js && wasm
+
+package main
+
+import (
+	"context"
+	"regexp"
+	"sort"
+	"time"
+
+	"github.com/open-policy-agent/opa/v1/ast"
+	"github.com/open-policy-agent/opa/v1/cover"
+	"github.com/open-policy-agent/opa/v1/storage"
+	"github.com/open-policy-agent/opa/v1/storage/inmem"
+	"github.com/open-policy-agent/opa/v1/tester"
+	"github.com/open-policy-agent/opa/v1/topdown"
+	"github.com/open-policy-agent/opa/v1/topdown/lineage"
+)
+
+type testRequest struct {
+	policy
+	// Filter is a regular expression on a test's full name, such as "data.sallyport_test.test_denies".
+	Filter string `json:"filter,omitempty"`
+	// Coverage asks for the lines that the tests evaluated.
+	Coverage bool `json:"coverage,omitempty"`
+	// Explain is which part of a failing test's trace is returned: "fails" (the default), "notes" or "full".
+	Explain string `json:"explain,omitempty"`
+}
+
+type testAnswer struct {
+	Results     []testResult  `json:"results"`
+	Coverage    *cover.Report `json:"coverage,omitempty"`
+	Diagnostics []diagnostic  `json:"diagnostics,omitempty"`
+}
+
+type testResult struct {
+	// Path is the test's full name; several tests of one name get a number at the end.
+	Path    string `json:"path"`
+	Package string `json:"package"`
+	Name    string `json:"name"`
+	File    string `json:"file"`
+	Row     int    `json:"row"`
+	// Outcome is "pass", "fail", "error" or "skip".
+	Outcome    string  `json:"outcome"`
+	DurationMs float64 `json:"durationMs"`
+	Error      string  `json:"error,omitempty"`
+	Output     string  `json:"output,omitempty"`
+	// Cases are the named cases of a test that is written as a table.
+	Cases []testCase `json:"cases,omitempty"`
+	// FailedAt is the expression of the test itself that did not hold.
+	FailedAt *place   `json:"failedAt,omitempty"`
+	Trace    []string `json:"trace,omitempty"`
+}
+
+type testCase struct {
+	Name   string `json:"name"`
+	Failed bool   `json:"failed,omitempty"`
+}
+
+// noTimeout stands for none: the host ends the whole thread when a call takes too long.
+const noTimeout = 24 * time.Hour
+
+// test runs all tests, then the failing ones again with tracing, which would slow the others down many times.
+func test(request *testRequest) (*testAnswer, error) {
+	if _, err := regexp.Compile(request.Filter); err != nil {
+		return nil, badRequest("filter: %v", err)
+	}
+	p, found, err := request.parse()
+	if err != nil || len(found) > 0 {
+		return &testAnswer{Diagnostics: found}, err
+	}
+	coverage := cover.New()
+	runner := tester.NewRunner().Filter(request.Filter)
+	if request.Coverage {
+		runner.SetCoverageQueryTracer(coverage)
+	}
+	raw, err := runTests(p, runner)
+	if err != nil {
+		return &testAnswer{Diagnostics: request.diagnose("", err)}, nil
+	}
+	answer := &testAnswer{Results: make([]testResult, 0, len(raw))}
+	byPath := map[string]*testResult{}
+	var failed []ast.Ref
+	for _, r := range raw {
+		answer.Results = append(answer.Results, describeTest(r))
+	}
+	for i := range answer.Results {
+		result := &answer.Results[i]
+		byPath[result.Path] = result
+		if ref, err := ast.ParseRef(result.Path); err == nil && (result.Outcome == "fail" || result.Outcome == "error") {
+			failed = append(failed, ref)
+		}
+	}
+	if len(failed) > 0 {
+		traced, err := runTests(p, tester.NewRunner().Filter(request.Filter).SetPrefixMatchers(failed...).EnableTracing(true))
+		if err != nil {
+			return nil, err
+		}
+		for _, r := range traced {
+			if result := byPath[testPath(r)]; result != nil && result.Outcome != "pass" {
+				result.FailedAt = failedAt(r)
+				result.Trace = printTrace(selectTrace(request.Explain, r.Trace))
+			}
+		}
+	}
+	if request.Coverage {
+		report := coverage.Report(p.modules)
+		answer.Coverage = &report
+	}
+	return answer, nil
+}
+
+// runTests runs what the runner selects, one test at a time, and returns the results in the order of the source.
+func runTests(p *parsed, runner *tester.Runner) ([]*tester.Result, error) {
+	ctx := context.Background()
+	store := inmem.NewFromObjectWithOpts(p.data, inmem.OptRoundTripOnWrite(false))
+	var results []*tester.Result
+	err := storage.Txn(ctx, store, storage.TransactionParams{}, func(txn storage.Transaction) error {
+		ch, err := runner.
+			SetCompiler(p.compiler().WithEnablePrintStatements(true)).
+			SetStore(store).
+			SetModules(p.modules).
+			SetDefaultRegoVersion(p.version).
+			CapturePrintOutput(true).
+			RaiseBuiltinErrors(false).
+			SetTimeout(noTimeout).
+			SetParallel(1).
+			RunTests(ctx, txn)
+		if err != nil {
+			return err
+		}
+		for result := range ch {
+			results = append(results, result)
+		}
+		return nil
+	})
+	sort.SliceStable(results, func(i, j int) bool {
+		a, b := results[i].Location, results[j].Location
+		if a.File != b.File {
+			return a.File < b.File
+		}
+		return a.Row < b.Row
+	})
+	return results, err
+}
+
+func testPath(r *tester.Result) string {
+	return r.Package + "." + r.Name
+}
+
+func describeTest(r *tester.Result) testResult {
+	result := testResult{
+		Path:       testPath(r),
+		Package:    r.Package,
+		Name:       r.Name,
+		File:       r.Location.File,
+		Row:        r.Location.Row,
+		Outcome:    "pass",
+		DurationMs: float64(r.Duration.Microseconds()) / 1000,
+		Output:     string(r.Output),
+	}
+	switch {
+	case r.Error != nil:
+		result.Outcome, result.Error = "error", r.Error.Error()
+	case r.Skip:
+		result.Outcome = "skip"
+	case r.Fail:
+		result.Outcome = "fail"
+	}
+	for name, sub := range r.SubResults.Iter {
+		// Only the ends of a nested table are cases; what is above sums them up.
+		if len(sub.SubResults) == 0 {
+			result.Cases = append(result.Cases, testCase{Name: joinNames(name), Failed: sub.Fail})
+		}
+	}
+	return result
+}
+
+func joinNames(names []string) string {
+	joined := ""
+	for i, name := range names {
+		if i > 0 {
+			joined += " / "
+		}
+		joined += name
+	}
+	return joined
+}
+
+// failedAt finds the last expression in the body of the test rule that failed. Deeper failures are in the trace.
+func failedAt(r *tester.Result) *place {
+	body := map[uint64]bool{}
+	var found *place
+	for _, event := range r.Trace {
+		switch rule, isRule := event.Node.(*ast.Rule); {
+		case event.Op == topdown.EnterOp && isRule:
+			if rule.Location.File == r.Location.File && rule.Location.Row == r.Location.Row {
+				body[event.QueryID] = true
+			}
+		case event.Op == topdown.FailOp && body[event.QueryID] && event.Location != nil:
+			found = placeOf(event.Location)
+		}
+	}
+	return found
+}
+
+func selectTrace(explain string, trace []*topdown.Event) []*topdown.Event {
+	switch explain {
+	case "full":
+		return lineage.Full(trace)
+	case "notes":
+		return lineage.Notes(trace)
+	}
+	return lineage.Fails(trace)
+}
