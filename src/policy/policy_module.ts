@@ -49,22 +49,51 @@ function resultText(result: Exclude<BuiltinResult, undefined>): string {
   return JSON.stringify(result);
 }
 
+/** How a WASM policy is started. */
+export interface PolicyModuleOptions {
+  /** Read at each call of a built-in, so its owner may change it between evaluations. */
+  readonly context: BuiltinContext;
+  /** Pages of 64 KiB. Memory that is there from the start costs nothing until it is used. Default: 5, without maximum. */
+  readonly memory?: { readonly initial: number; readonly maximum?: number };
+  /** Gets what the policy prints. Default: nobody. */
+  readonly print?: (text: string) => void;
+}
+
+/** Compiles and starts a WASM policy; see {@link instantiatePolicyModule}. */
+export async function startPolicyModule(
+  wasm: Uint8Array<ArrayBuffer>,
+  context: BuiltinContext,
+  print?: (text: string) => void,
+): Promise<PolicyModuleInstance> {
+  return instantiatePolicyModule(
+    await compilePolicyModule(wasm),
+    print === undefined ? { context } : { context, print },
+  );
+}
+
+/** Compiles a WASM policy, without running anything of it. Throws {@link PolicyModuleError}. */
+export async function compilePolicyModule(wasm: Uint8Array<ArrayBuffer>): Promise<WebAssembly.Module> {
+  try {
+    return await WebAssembly.compile(wasm);
+  } catch (error) {
+    throw new PolicyModuleError(`not a WASM policy: ${String(error)}`);
+  }
+}
+
 /**
  * Starts a WASM policy with the gateway's built-in functions. opa-wasm's own loader is not used for this: it hands
  * built-ins JSON, in which sets are arrays and long numbers lose digits, prefers its own `sprintf` and `yaml.*`, which
  * differ from OPA's, and prints to the console.
  *
- * `context` is read at each call of a built-in, so its owner may change it between evaluations.
- *
  * Throws {@link PolicyModuleError}. What goes wrong later, during an evaluation, is thrown there as an `Error`: the
  * policy's own abort (two values for one rule), or a built-in that cannot give OPA's answer.
  */
-export async function startPolicyModule(
-  wasm: Uint8Array<ArrayBuffer>,
-  context: BuiltinContext,
-  print: (text: string) => void = () => undefined,
-): Promise<PolicyModuleInstance> {
-  const memory = new WebAssembly.Memory({ initial: 5 });
+export function instantiatePolicyModule(
+  module: WebAssembly.Module,
+  options: PolicyModuleOptions,
+): PolicyModuleInstance {
+  const { context, print = () => undefined } = options;
+  const memory = new WebAssembly.Memory(options.memory ?? { initial: 5 });
   let exports: PolicyExports;
   const names = new Map<number, string>();
 
@@ -96,7 +125,7 @@ export async function startPolicyModule(
   };
   let instance: WebAssembly.Instance;
   try {
-    ({ instance } = await WebAssembly.instantiate(wasm, { env }));
+    instance = new WebAssembly.Instance(module, { env });
     exports = instance.exports as unknown as PolicyExports;
     const needed = JSON.parse(readText(memory, exports.opa_json_dump(exports.builtins()))) as Record<string, number>;
     for (const [name, id] of Object.entries(needed)) names.set(id, name);
