@@ -65,6 +65,8 @@ export class Jwks {
   #dueAt = Number.NEGATIVE_INFINITY;
   #askedForUnknownAt = Number.NEGATIVE_INFINITY;
   #flight: Promise<void> | null = null;
+  /** Loads that have begun. */
+  #loads = 0;
   #timer: NodeJS.Timeout | null = null;
 
   constructor(options: JwksOptions) {
@@ -81,9 +83,10 @@ export class Jwks {
   /** Keys that may have signed, other than those already `tried`; at once where there are any, else after at most `answerMs`. */
   find(wanted: WantedKey, tried: readonly VerificationKey[] = NO_KEYS): MaybePromise<FoundKeys> {
     const now = this.#options.clock();
+    const loads = this.#loads;
     this.#loadIfDue(now);
     const keys = this.#fitting(wanted, tried, now);
-    return keys.length > 0 ? { ok: true, keys } : this.#findByLoading(wanted, tried);
+    return keys.length > 0 ? { ok: true, keys } : this.#findByLoading(wanted, tried, loads);
   }
 
   /** Whether a key that was found earlier is still the issuer's: published at the last load, and that not too long ago. */
@@ -112,12 +115,13 @@ export class Jwks {
     if (this.#timer !== null) clearTimeout(this.#timer);
   }
 
-  async #findByLoading(wanted: WantedKey, tried: readonly VerificationKey[]): Promise<FoundKeys> {
+  /** `loads`: how many loads had begun when the token came. */
+  async #findByLoading(wanted: WantedKey, tried: readonly VerificationKey[], loads: number): Promise<FoundKeys> {
     const patience = startPatience(this.#options.answerMs);
     try {
-      // What is under way may bring the key, whoever asked for it; else this token may be the one to ask.
+      // What is under way may bring the key, whoever asked for it; else, unless that began after the token came, this token may ask.
       for (const mayAsk of [false, true]) {
-        if (this.#flight === null && mayAsk) this.#loadForUnknown();
+        if (this.#flight === null && mayAsk && loads === this.#loads) this.#loadForUnknown();
         if (this.#flight === null) continue;
         await Promise.race([this.#flight, patience.over]);
         const keys = this.#fitting(wanted, tried, this.#options.clock());
@@ -127,8 +131,9 @@ export class Jwks {
       patience.end();
     }
     // Only an issuer that answered can be said not to publish a key (standards.md: an outage is 503, never 401).
-    if (this.#flight === null && this.#problem === null && this.#set !== null) return UNKNOWN;
-    return { ok: false, why: 'unavailable', retryAfterMs: Math.max(this.#dueAt - this.#options.clock(), 0) };
+    const now = this.#options.clock();
+    if (this.#flight === null && this.#problem === null && this.#isUsable(now)) return UNKNOWN;
+    return { ok: false, why: 'unavailable', retryAfterMs: Math.max(this.#dueAt - now, 0) };
   }
 
   #fitting(wanted: WantedKey, tried: readonly VerificationKey[], now: number): readonly VerificationKey[] {
@@ -155,6 +160,7 @@ export class Jwks {
 
   #load(now: number): void {
     if (this.#closing.signal.aborted) return;
+    this.#loads++;
     this.#flight = this.#options
       .load(this.#closing.signal)
       .then((loaded) => {
