@@ -441,6 +441,27 @@ export const REASONS = {
     'RFC 9112 §9.6',
     'Nothing was sent: the caller was gone.',
   ),
+  'forward.upgrade_expired': row(
+    403,
+    null,
+    'The upgraded connection was ended because its access token expired',
+    'RFC 6750 §5.2',
+    'Open a new connection with a new access token.',
+  ),
+  'forward.upgrade_withdrawn': row(
+    403,
+    null,
+    'The upgraded connection was ended because the policy that allowed it was withdrawn',
+    'RFC 9110 §15.5.4',
+    'Open a new connection; the policy in force now will judge it.',
+  ),
+  'forward.stopping': row(
+    503,
+    null,
+    'The gateway is closing its connections to the upstream',
+    'RFC 9110 §15.6.4',
+    'Try again; another instance will answer.',
+  ),
 
   // The gateway itself
   'gateway.unexpected': row(500, null, 'The gateway failed unexpectedly', 'RFC 9110 §15.6.1', operator),

@@ -1,0 +1,230 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
+import type { Dispatcher } from 'undici';
+import type { AuthorizedRequest, Evidence, UpstreamEvidence } from '../kernel/context.ts';
+import type { Denial } from '../kernel/denial.ts';
+import { statusOf } from '../kernel/denial.ts';
+import { drain, RequestBody } from './body.ts';
+import { ABANDONED, denialOf } from './failure.ts';
+import { responseHeaders } from './response_headers.ts';
+import type { Upstream } from './upstream.ts';
+
+/** Interim answers that an upstream may send before its answer; each restarts its timeout. */
+const MAXIMUM_INTERIM = 16;
+
+/** One request and the response to it, as node:http hands them out. */
+export interface HttpExchange {
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+}
+
+/** What one exchange with an upstream consists of. */
+export interface ExchangeParts {
+  readonly authorized: AuthorizedRequest;
+  readonly http: HttpExchange;
+  readonly evidence: Evidence;
+  readonly upstream: Upstream;
+  readonly pseudonym: string;
+  /** What is sent; the body, when it is streamed, is given here too. */
+  readonly outgoing: Dispatcher.DispatchOptions;
+}
+
+/**
+ * One request on its way to the upstream and the answer on its way back; the handler that undici calls. Settles once: with null when the
+ * answer was passed on to its end, else with a denial. When the caller saw a part of the answer already, its connection is destroyed, so
+ * that what was cut never looks complete.
+ */
+export class Exchange implements Dispatcher.DispatchHandler {
+  readonly #parts: ExchangeParts;
+  readonly #response: ServerResponse;
+  readonly #seen: UpstreamEvidence = { status: 0, requestBytes: 0, responseBytes: 0, complete: false };
+  #controller: Dispatcher.DispatchController | null = null;
+  #interim = 0;
+  #settled = false;
+  #ended = false;
+  #settle!: (denial: Denial | null) => void;
+  #fail!: (error: unknown) => void;
+  /** Bounds the wait for a connection, later the caller's pauses. */
+  #patience: NodeJS.Timeout | undefined;
+  #deadline: NodeJS.Timeout | undefined;
+  #pipelinedOn: Socket | null = null;
+  readonly #onClose = (): void => this.#callerClosed();
+
+  constructor(parts: ExchangeParts) {
+    this.#parts = parts;
+    this.#response = parts.http.response;
+  }
+
+  /** Sends the request; settles when the exchange is over. */
+  run(): Promise<Denial | null> {
+    return new Promise((resolve, reject) => {
+      this.#settle = resolve;
+      this.#fail = reject;
+      const { upstream, authorized, http, outgoing } = this.#parts;
+      if (http.request.socket.destroyed) {
+        this.#callerClosed();
+        return;
+      }
+      this.#response.once('close', this.#onClose);
+      // A pipelined response has no connection yet, and would not hear of its end.
+      if (this.#response.socket === null) {
+        this.#pipelinedOn = http.request.socket;
+        this.#pipelinedOn.once('close', this.#onClose);
+      }
+      const deadline = authorized.decision.obligations.deadlineMs;
+      if (deadline !== null) this.#deadline = setTimeout(() => this.#timedOut('deadline'), deadline);
+      upstream.pool.dispatch(outgoing, this);
+      if (this.#controller === null && !this.#settled) {
+        this.#patience = setTimeout(() => this.#timedOut('no connection'), upstream.connectTimeoutMs);
+      }
+    });
+  }
+
+  onRequestStart(controller: Dispatcher.DispatchController): void {
+    // Thrown, undici leaves the request unsent and keeps the connection.
+    if (this.#settled) throw ABANDONED;
+    this.#controller = controller;
+    clearTimeout(this.#patience);
+    this.#parts.evidence.upstream = this.#seen;
+  }
+
+  onResponseStart(controller: Dispatcher.DispatchController, status: number): void {
+    if (this.#settled) return;
+    if (status >= 200) {
+      this.#answer(controller.rawHeaders as Buffer[], status);
+      return;
+    }
+    // RFC 9110 §15.2: interim answers are for the gateway; 101 answers a question that was not asked (§7.8).
+    this.#interim++;
+    if (status < 100 || status === 101 || this.#interim > MAXIMUM_INTERIM) this.#invalid(`status ${status}`);
+  }
+
+  onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
+    if (this.#settled) return;
+    this.#seen.responseBytes += chunk.length;
+    if (!this.#response.write(chunk)) this.#pause(controller);
+  }
+
+  onResponseEnd(): void {
+    if (this.#settled) return;
+    this.#ended = true;
+    const { http, outgoing } = this.#parts;
+    // An early answer: the upstream wants no more of the body, and undici drops the connection to it.
+    const early = outgoing.body instanceof RequestBody && !http.request.readableEnded;
+    if (early) this.#stopBody();
+    this.#response.end();
+    if (early) drain(http.request);
+    if (this.#response.socket?.writableLength !== 0) this.#awaitCaller();
+  }
+
+  onResponseError(_controller: Dispatcher.DispatchController | null, error: unknown): void {
+    if (this.#settled || this.#ended) return;
+    const denial = denialOf(error, this.#controller !== null);
+    if (denial === null) {
+      this.#cut();
+      this.#over();
+      this.#fail(error);
+      return;
+    }
+    this.#refuse(denial);
+  }
+
+  /** Passes status and header fields on. */
+  #answer(rawHeaders: readonly Buffer[], status: number): void {
+    const { evidence, authorized, pseudonym } = this.#parts;
+    this.#seen.status = status;
+    const headers = responseHeaders(rawHeaders, {
+      pseudonym,
+      decisionId: authorized.context.id,
+      remove: authorized.decision.obligations.removeResponseHeaders,
+      status,
+    });
+    // RFC 9110 §15: codes above 599 are not valid.
+    if (headers === null || status > 599) {
+      this.#invalid(headers === null ? 'transfer coding' : `status ${status}`);
+      return;
+    }
+    try {
+      this.#response.writeHead(status, headers);
+      evidence.status = status;
+    } catch (error) {
+      // Characters that no field may carry (RFC 9110 §5.5).
+      this.#invalid((error as NodeJS.ErrnoException).code ?? 'header');
+    }
+  }
+
+  /** The upstream sends no faster than the caller reads. */
+  #pause(controller: Dispatcher.DispatchController): void {
+    controller.pause();
+    this.#awaitCaller();
+    this.#response.once('drain', () => {
+      clearTimeout(this.#patience);
+      controller.resume();
+    });
+  }
+
+  #invalid(note: string): void {
+    this.#refuse({ reason: 'forward.upstream_invalid', note });
+  }
+
+  #timedOut(note: string): void {
+    this.#refuse({ reason: 'forward.upstream_timeout', note });
+  }
+
+  /** A caller that does not read holds a connection to the upstream: it gets as long as the upstream would. */
+  #awaitCaller(): void {
+    clearTimeout(this.#patience);
+    const stalled = () => this.#refuse({ reason: 'forward.client_closed', note: 'the caller stopped reading' });
+    this.#patience = setTimeout(stalled, this.#parts.upstream.timeoutMs);
+  }
+
+  /** The response is through, or the caller hung up, in whatever phase. */
+  #callerClosed(): void {
+    if (this.#settled) return;
+    if (this.#ended && this.#response.writableFinished) {
+      this.#seen.complete = true;
+      this.#over();
+      this.#settle(null);
+      return;
+    }
+    const { evidence } = this.#parts;
+    if (!this.#response.headersSent) evidence.status = statusOf('forward.client_closed');
+    this.#refuse({ reason: 'forward.client_closed' });
+  }
+
+  #refuse(denial: Denial): void {
+    if (this.#settled) return;
+    this.#cut();
+    this.#over();
+    this.#controller?.abort(ABANDONED);
+    this.#settle(denial);
+  }
+
+  /** After the first byte of an answer only a broken connection tells the caller that the rest is missing. */
+  #cut(): void {
+    const { request } = this.#parts.http;
+    if (!this.#response.headersSent || request.socket.destroyed) return;
+    // An answer to HTTP/1.0 may end with the connection: a reset is no end. A TLS connection that ends without close_notify is none either.
+    if (request.httpVersionMinor === 0 && !('encrypted' in request.socket)) request.socket.resetAndDestroy();
+    else request.socket.destroy();
+  }
+
+  #over(): void {
+    this.#settled = true;
+    clearTimeout(this.#patience);
+    clearTimeout(this.#deadline);
+    this.#response.off('close', this.#onClose);
+    this.#pipelinedOn?.off('close', this.#onClose);
+    this.#stopBody();
+  }
+
+  #stopBody(): void {
+    const { body } = this.#parts.outgoing;
+    if (body instanceof RequestBody) {
+      this.#seen.requestBytes = body.bytes;
+      body.destroy();
+    } else if (body instanceof Uint8Array) {
+      this.#seen.requestBytes = body.length;
+    }
+  }
+}
