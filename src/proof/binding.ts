@@ -1,0 +1,45 @@
+import type { Binding, RequestContext, VerifiedToken } from '../kernel/context.ts';
+import { deny } from '../kernel/denial.ts';
+import { type Checked, pass } from '../kernel/result.ts';
+
+/** What the sender has to show for this token on this route, after what the connection shows was compared. */
+export type Owed =
+  | { readonly method: 'dpop'; readonly jkt: string }
+  | { readonly method: Exclude<Binding, 'dpop'>; readonly thumbprint: string | null };
+
+/**
+ * Whether scheme, binding of the token and route agree, and whether the connection carries the certificate that the token asks for.
+ *
+ * | token bound to | under DPoP | under Bearer |
+ * |---|---|---|
+ * | a key | a proof is owed | proof.bound_token_as_bearer (RFC 9449 §7.2) |
+ * | a certificate | proof.unbound_token: no key to prove | the certificate is owed (RFC 8705 §3) |
+ * | both | proof and certificate are owed | proof.bound_token_as_bearer |
+ * | nothing | proof.unbound_token (RFC 9449 §7.1) | passes only on a route that names bearer |
+ *
+ * A kind of binding that the route does not list is proof.binding_not_allowed.
+ */
+export function checkBinding(context: RequestContext, token: VerifiedToken): Checked<Owed> {
+  const { jkt, x5tS256 } = token.confirmation;
+  const { bindings } = context.route;
+  if (context.credentials.scheme === 'dpop') {
+    if (jkt === undefined) return deny('proof.unbound_token', 'token without jkt under the DPoP scheme');
+    if (!bindings.includes('dpop')) return deny('proof.binding_not_allowed', 'route does not take DPoP');
+    const refused = x5tS256 === undefined ? null : checkCertificate(context, x5tS256);
+    return refused ?? pass({ method: 'dpop', jkt });
+  }
+  if (jkt !== undefined) return deny('proof.bound_token_as_bearer', 'token with jkt under the Bearer scheme');
+  if (x5tS256 !== undefined) {
+    if (!bindings.includes('mtls')) return deny('proof.binding_not_allowed', 'route does not take certificates');
+    return checkCertificate(context, x5tS256) ?? pass({ method: 'mtls', thumbprint: x5tS256 });
+  }
+  if (!bindings.includes('bearer')) return deny('proof.unbound_token', 'token without cnf');
+  return pass({ method: 'bearer', thumbprint: null });
+}
+
+/** RFC 8705 §3: the certificate of the connection must be the one in the token. Null when it is. */
+function checkCertificate(context: RequestContext, x5tS256: string) {
+  if (context.certificate === null) return deny('proof.certificate_missing', 'no client certificate');
+  if (context.certificate.x5tS256 !== x5tS256) return deny('proof.key_mismatch', 'another client certificate');
+  return null;
+}

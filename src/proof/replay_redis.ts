@@ -1,0 +1,204 @@
+import { Cluster, Redis } from 'ioredis';
+import type { Clock } from '../kernel/clock.ts';
+import {
+  clusterOptions,
+  connectionOptions,
+  describeRedis,
+  nodeOptions,
+  type RedisConfig,
+  sentinelOptions,
+} from './redis_options.ts';
+import { type RedisPort, RedisWitness } from './redis_witness.ts';
+import { ReplayHorizon } from './replay_horizon.ts';
+import type { Claim, ReplayHealth, ReplayStats, ReplayStore } from './replay_store.ts';
+
+/** What the Redis store is made of. */
+export interface RedisReplayOptions {
+  readonly redis: RedisConfig;
+  /** The longest time from a claim to its expiry, in milliseconds (`longestClaim`). */
+  readonly longestMs: number;
+  readonly clock: Clock;
+}
+
+/** Milliseconds in which `start` connects and inspects, or gives up. */
+const START_TIMEOUT_MS = 5000;
+/** Milliseconds between two looks: how long a changed eviction policy, or a failover inside a cluster, can go unnoticed. */
+const INSPECT_EVERY_MS = 1000;
+/** After this many looks in a row without an answer, the connection is given up. One may fall into a pause of this process. */
+const MAX_FAILED_LOOKS = 2;
+
+/**
+ * One command for each decision, atomic. KEYS: the proof's, and the epoch's, which lives as long as the data: after FLUSHALL or a restart
+ * without persistence it is gone or another in the same instant as the used proofs. ARGV: the epoch as we know it, milliseconds to live.
+ */
+const CLAIM = `if redis.call('GET', KEYS[2]) ~= ARGV[1] then return -1 end
+if redis.call('SET', KEYS[1], '1', 'NX', 'PX', ARGV[2]) then return 1 end
+return 0`;
+const FIRST = 1;
+const USED = 0;
+
+/** Reads the epoch; sets it where there is none, or where it is the one in ARGV[1]. */
+const EPOCH = `local epoch = redis.call('GET', KEYS[1])
+if epoch and epoch ~= ARGV[1] then return epoch end
+redis.call('SET', KEYS[1], ARGV[2])
+return ARGV[2]`;
+
+/** In a cluster, keys are spread by the first character of their digest, so that a proof shares a slot with an epoch. */
+const CLUSTER_BUCKETS = [...'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_'];
+
+/**
+ * A replay store in Redis, for any number of gateways (RFC 9449 §11.1). It answers `unavailable` within `command_timeout_ms` whenever Redis
+ * cannot be asked, refuses the command, or is not yet inspected after (re)connecting; and, for proofs that may have been used before, for
+ * one window after used proofs may have been lost. Writes that a lagging replica lost in a failover are noticed once the new master is
+ * seen: at once with a new connection, within a second inside a cluster.
+ */
+export class RedisReplayStore implements ReplayStore {
+  readonly #client: Redis | Cluster;
+  readonly #options: RedisReplayOptions;
+  readonly #horizon: ReplayHorizon;
+  readonly #witness: RedisWitness;
+  readonly #started = Promise.withResolvers<void>();
+  readonly #counts = { first: 0, used: 0, unavailable: 0 };
+  #timer: NodeJS.Timeout | undefined;
+  /** Counts reasons for doubt, so that what a look found is not believed after a newer one. */
+  #doubts = 0;
+  #inspected = false;
+  #inspecting = false;
+  #failedLooks = 0;
+  #problem = 'not connected yet';
+
+  constructor(options: RedisReplayOptions) {
+    const { redis, longestMs, clock } = options;
+    this.#options = options;
+    this.#horizon = new ReplayHorizon(longestMs);
+    const buckets = redis.cluster === undefined ? [''] : CLUSTER_BUCKETS;
+    this.#witness = new RedisWitness({ horizon: this.#horizon, clock, allowEviction: redis.allow_eviction, buckets });
+    this.#client = connectTo(redis);
+    this.#client.on('error', (error: Error) => this.#doubt(error.message));
+    this.#client.on('close', () => this.#doubt(this.#inspected ? 'connection lost' : this.#problem));
+    this.#client.on('+node', () => this.#doubt('a node of the cluster is new'));
+    this.#client.on('ready', () => void this.#inspect());
+    this.#started.promise.catch(() => {}); // Whoever waits in start() hears of it; nobody has to.
+  }
+
+  async start(): Promise<void> {
+    const { promise, reject } = this.#started;
+    const where = describeRedis(this.#options.redis);
+    const bound = setTimeout(() => {
+      reject(new Error(`replay.redis: ${where} was not ready within ${START_TIMEOUT_MS} ms: ${this.#problem}`));
+    }, START_TIMEOUT_MS);
+    this.#timer = setInterval(() => void this.#inspect(), INSPECT_EVERY_MS).unref();
+    this.#client.connect().catch(() => {}); // It tries again by itself; what went wrong is in #problem.
+    try {
+      await promise;
+    } catch (error) {
+      await this.close();
+      throw error;
+    } finally {
+      clearTimeout(bound);
+    }
+  }
+
+  claim(key: string, expiresAtMs: number, nowMs: number): Claim | Promise<Claim> {
+    if (!this.#inspected || !this.#horizon.vouches(expiresAtMs, nowMs)) return this.#count('unavailable');
+    const { redis } = this.#options;
+    const bucket = redis.cluster === undefined ? '' : key.charAt(0);
+    // However late the command arrives within its time, the key outlives the proof.
+    const lifeMs = Math.ceil(expiresAtMs - nowMs) + redis.command_timeout_ms;
+    const epoch = this.#witness.epochOf(bucket);
+    return this.#client.eval(CLAIM, 2, this.#keyOf(bucket, key), this.#keyOf(bucket, 'epoch'), epoch, lifeMs).then(
+      (reply) => this.#read(reply),
+      () => this.#count('unavailable'), // Not sent, refused, too late, or cut off: whether it was executed is not known.
+    );
+  }
+
+  health(): ReplayHealth {
+    return { healthy: this.#inspected, detail: this.#inspected ? describeRedis(this.#options.redis) : this.#problem };
+  }
+
+  stats(): ReplayStats {
+    return { kind: 'redis', entries: null, ...this.#counts, losses: this.#horizon.losses };
+  }
+
+  async close(): Promise<void> {
+    clearInterval(this.#timer);
+    this.#doubt('closed');
+    this.#started.reject(new Error('replay.redis: closed'));
+    if (this.#client.status === 'end' || this.#client.status === 'wait') return;
+    const ended = new Promise<void>((resolve) => this.#client.once('end', resolve));
+    this.#client.disconnect();
+    await ended;
+  }
+
+  #count(claim: Claim): Claim {
+    this.#counts[claim]++;
+    return claim;
+  }
+
+  #read(reply: unknown): Claim {
+    if (reply === FIRST) return this.#count('first');
+    if (reply === USED) return this.#count('used');
+    // The epoch we knew is gone, and with it the used proofs: no claim passes until the witness has set the horizon.
+    if (this.#inspected) {
+      this.#doubt('its data was replaced');
+      void this.#inspect();
+    }
+    return this.#count('unavailable');
+  }
+
+  /** No claim is sent until Redis was inspected again. */
+  #doubt(problem: string): void {
+    this.#doubts++;
+    this.#inspected = false;
+    this.#problem = problem;
+  }
+
+  /** Looks at Redis, and lets claims pass when it is fit for them. One look at a time; never rejects. */
+  async #inspect(): Promise<void> {
+    if (this.#inspecting || this.#client.status !== 'ready') return;
+    this.#inspecting = true;
+    const doubts = this.#doubts;
+    try {
+      const problem = await this.#witness.inspect(this.#port());
+      this.#failedLooks = 0;
+      if (doubts === this.#doubts) this.#conclude(problem);
+    } catch (error) {
+      // A connection that fell silent may stay so for a quarter of an hour; a new one tells.
+      if (!this.#inspected || ++this.#failedLooks >= MAX_FAILED_LOOKS) {
+        this.#doubt((error as Error).message);
+        this.#client.disconnect(true);
+      }
+    } finally {
+      this.#inspecting = false;
+    }
+    if (doubts !== this.#doubts) void this.#inspect();
+  }
+
+  #conclude(problem: string | null): void {
+    this.#inspected = problem === null;
+    this.#problem = problem ?? '';
+    if (problem === null) this.#started.resolve();
+    else this.#started.reject(new Error(`replay.redis: ${describeRedis(this.#options.redis)}: ${problem}`));
+  }
+
+  #port(): RedisPort {
+    const client = this.#client;
+    const masters = client instanceof Cluster ? client.nodes('master') : [client];
+    return {
+      infos: () => Promise.all(masters.map((master) => master.info())),
+      establishEpoch: async (bucket, outdated, candidate) =>
+        String(await client.eval(EPOCH, 1, this.#keyOf(bucket, 'epoch'), outdated, candidate)),
+    };
+  }
+
+  #keyOf(bucket: string, name: string): string {
+    const tag = bucket === '' ? '' : `{${bucket}}`; // Redis Cluster: keys with one hash tag share a slot.
+    return `${this.#options.redis.key_prefix}${tag}${name}`;
+  }
+}
+
+function connectTo(redis: RedisConfig): Redis | Cluster {
+  if (redis.cluster !== undefined) return new Cluster(redis.cluster, clusterOptions(redis));
+  const place = redis.sentinels === undefined ? nodeOptions(redis) : sentinelOptions(redis);
+  return new Redis({ ...connectionOptions(redis), ...place });
+}
