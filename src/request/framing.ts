@@ -12,6 +12,8 @@ export interface Framing {
 
 /** RFC 9110 §8.6 without what can be read in another base: sign, leading zero, list. 15 digits are exact in a double. */
 const LENGTH = /^(?:0|[1-9][0-9]{0,14})$/;
+/** RFC 9112 §7: codings are compared without case. A list, an empty element in it and a parameter are other readings (RFC 9110 §5.6.1). */
+const CHUNKED = /^chunked$/i;
 const DIGITS = /^[1-9][0-9]*$/;
 
 const NO_BODY: Framing = { hasBody: false, websocket: false };
@@ -34,8 +36,7 @@ export function judgeFraming(
     // RFC 9112 §6.1: both together are an attempt at smuggling or look like one; HTTP/1.0 knows no transfer coding.
     if (contentLength !== null) return deny('request.framing', 'Content-Length beside Transfer-Encoding');
     if (!modern) return deny('request.framing', 'Transfer-Encoding with HTTP/1.0');
-    if (transferEncoding.toLowerCase() !== 'chunked')
-      return deny('request.framing', 'Transfer-Encoding is not chunked');
+    if (!CHUNKED.test(transferEncoding)) return deny('request.framing', 'Transfer-Encoding is not chunked');
   }
   if (contentLength !== null && !LENGTH.test(contentLength)) {
     const huge = DIGITS.test(contentLength);

@@ -17,7 +17,7 @@ export interface ReadTarget {
 }
 
 /** RFC 9112 §3.2.2. The authority is judged by comparison with ours, so that user information in it matches nothing. */
-const ABSOLUTE_FORM = /^(https?):\/\/([^/?#]*)(\/.*)$/i;
+const ABSOLUTE_FORM = /^(https?):\/\/([^/?#\\]*)(\/.*)$/i;
 
 /**
  * Reads the request target: origin-form (RFC 9112 §3.2.1), or absolute-form, which is judged and sent as origin-form. Never through `URL`,
