@@ -1,0 +1,205 @@
+import type { Aggregation, MetricFamily, Sample } from './metric_family.ts';
+
+/** Where the state of the gateway's parts is read, each time somebody asks for the metrics. What is absent is not shown. */
+export interface MetricSources {
+  /** Caches by name. */
+  readonly caches?: () => Readonly<Record<string, CacheState>>;
+  readonly replay?: () => ReplayState;
+  readonly policy?: () => PolicyState;
+  readonly records?: () => RecordsState;
+  /** Open connections of callers. */
+  readonly connections?: () => number;
+}
+
+/** Counts since start. */
+export interface CacheState {
+  readonly entries: number;
+  readonly hits: number;
+  readonly misses: number;
+}
+
+/** The store of used proofs; counts since start. */
+export interface ReplayState {
+  readonly kind: string;
+  readonly up: boolean;
+  /** Null where another program holds the keys. */
+  readonly entries: number | null;
+  readonly first: number;
+  readonly used: number;
+  readonly unavailable: number;
+  /** How often used proofs may have been forgotten. */
+  readonly losses: number;
+}
+
+/** The policy that decides, and how often it was replaced or could not be; counts since start. */
+export interface PolicyState {
+  readonly revision: string;
+  /** Milliseconds since the Unix epoch. */
+  readonly activatedAt: number;
+  readonly activations: number;
+  readonly failures: number;
+}
+
+/** The records of requests; counts since start. */
+export interface RecordsState {
+  readonly available: boolean;
+  /** Refusals counted in a summary record, since no more could be kept one by one. */
+  readonly summarized: number;
+  readonly sinks: readonly SinkState[];
+}
+
+/** One place where records go. */
+export interface SinkState {
+  readonly name: string;
+  readonly up: boolean;
+  /** Records in memory, not yet written. */
+  readonly queued: number;
+  readonly written: number;
+  /** Records that went through the spool file. */
+  readonly spooled: number;
+  /** Writes that failed; each was tried again. */
+  readonly failures: number;
+}
+
+const summed = gauge('sum');
+const least = gauge('min');
+const most = gauge('max');
+
+/** The families of the sources that there are. */
+export function sourceFamilies(sources: MetricSources): MetricFamily[] {
+  const { caches, replay, policy, records, connections } = sources;
+  return [
+    ...(caches === undefined ? [] : cacheFamilies(caches)),
+    ...(replay === undefined ? [] : replayFamilies(replay)),
+    ...(policy === undefined ? [] : policyFamilies(policy)),
+    ...(records === undefined ? [] : recordFamilies(records)),
+    ...(connections === undefined
+      ? []
+      : [summed('sallyport_connections', 'Open connections of callers.', () => one(connections()))]),
+  ];
+}
+
+function cacheFamilies(caches: () => Readonly<Record<string, CacheState>>): MetricFamily[] {
+  const each = (value: (state: CacheState) => number) => () =>
+    Object.entries(caches()).map(([cache, state]) => ({ labels: { cache }, value: value(state) }));
+  return [
+    summed(
+      'sallyport_cache_entries',
+      'Entries of a cache.',
+      each((state) => state.entries),
+    ),
+    counter(
+      'sallyport_cache_hits_total',
+      'Look-ups that a cache answered.',
+      each((state) => state.hits),
+    ),
+    counter(
+      'sallyport_cache_misses_total',
+      'Look-ups that a cache could not answer.',
+      each((state) => state.misses),
+    ),
+  ];
+}
+
+function replayFamilies(replay: () => ReplayState): MetricFamily[] {
+  const labelled = (value: (state: ReplayState) => number) => () => {
+    const state = replay();
+    return [{ labels: { store: state.kind }, value: value(state) }];
+  };
+  return [
+    counter('sallyport_replay_claims_total', 'Claims on the single use of a proof, by outcome.', () => {
+      const { kind: store, first, used, unavailable } = replay();
+      return Object.entries({ first, used, unavailable }).map(([outcome, value]) => ({
+        labels: { store, outcome },
+        value,
+      }));
+    }),
+    least(
+      'sallyport_replay_store_up',
+      'Whether claims can be answered.',
+      labelled((state) => Number(state.up)),
+    ),
+    summed('sallyport_replay_entries', 'Used proofs that are remembered in this program.', () => {
+      const { kind: store, entries } = replay();
+      return entries === null ? [] : [{ labels: { store }, value: entries }];
+    }),
+    counter(
+      'sallyport_replay_losses_total',
+      'How often used proofs may have been forgotten, so that older ones were refused for a while.',
+      labelled((state) => state.losses),
+    ),
+  ];
+}
+
+function policyFamilies(policy: () => PolicyState): MetricFamily[] {
+  return [
+    most('sallyport_policy_info', 'Revision of the policy that decides; always 1.', () => [
+      { labels: { revision: policy().revision }, value: 1 },
+    ]),
+    least(
+      'sallyport_policy_activated_timestamp_seconds',
+      'When the policy that decides was put in place; of several processes the earliest.',
+      () => one(policy().activatedAt / 1000),
+    ),
+    counter('sallyport_policy_reloads_total', 'Policies put in place, and policies refused.', () => {
+      const { activations: success, failures: failure } = policy();
+      return Object.entries({ success, failure }).map(([outcome, value]) => ({ labels: { outcome }, value }));
+    }),
+  ];
+}
+
+function recordFamilies(records: () => RecordsState): MetricFamily[] {
+  const sinks = (value: (state: SinkState) => number) => () =>
+    records().sinks.map((state) => ({ labels: { sink: state.name }, value: value(state) }));
+  return [
+    least('sallyport_records_available', 'Whether records can be kept; if not, requests are refused.', () =>
+      one(Number(records().available)),
+    ),
+    counter('sallyport_records_summarized_total', 'Refusals counted in a summary record instead of one each.', () =>
+      one(records().summarized),
+    ),
+    least(
+      'sallyport_record_sink_up',
+      'Whether a sink takes records.',
+      sinks((state) => Number(state.up)),
+    ),
+    summed(
+      'sallyport_records_queued',
+      'Records in memory, not yet written.',
+      sinks((state) => state.queued),
+    ),
+    counter(
+      'sallyport_records_written_total',
+      'Records written to a sink.',
+      sinks((state) => state.written),
+    ),
+    counter(
+      'sallyport_records_spooled_total',
+      'Records that waited in the spool file.',
+      sinks((state) => state.spooled),
+    ),
+    counter(
+      'sallyport_record_write_failures_total',
+      'Writes to a sink that failed and were tried again.',
+      sinks((state) => state.failures),
+    ),
+  ];
+}
+
+function counter(name: string, help: string, samples: () => readonly Sample[]): MetricFamily {
+  return { name, help, type: 'counter', samples };
+}
+
+function gauge(aggregation: Aggregation) {
+  return (name: string, help: string, samples: () => readonly Sample[]): MetricFamily => ({
+    name,
+    help,
+    type: 'gauge',
+    aggregation,
+    samples,
+  });
+}
+
+function one(value: number): readonly Sample[] {
+  return [{ labels: {}, value }];
+}
