@@ -121,7 +121,7 @@ const tls = z.strictObject({
 
 const listen = z.strictObject({
   address: z.string().min(1).default('127.0.0.1').describe('Address to listen on.'),
-  port: port.default(9000).describe('Port to listen on; 0: any free port.'),
+  port: port.default(9100).describe('Port to listen on; 0: any free port.'),
   tls: tls.optional().describe('Absent: plain HTTP, on loopback only unless allow_plaintext is true.'),
   allow_plaintext: z
     .boolean()

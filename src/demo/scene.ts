@@ -1,0 +1,199 @@
+import { randomBytes } from 'node:crypto';
+import { stat } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { type RunningAuthServer, startAuthServer } from '../authserver/authserver.ts';
+import { parseGatewayConfig } from '../config/load.ts';
+import { parseAuthServerConfig } from '../config/load_authserver.ts';
+import type { GatewayConfig } from '../config/schema.ts';
+import { startGateway } from '../gateway/gateway.ts';
+import { listen } from '../net/listen.ts';
+import { generatePrivateJwk, importSigningKey } from '../oauth/signing_key.ts';
+import type { Log } from '../telemetry/log.ts';
+import { type RunningDemoCloud, startDemoCloud } from './cloud.ts';
+import { RecordReader } from './records.ts';
+import { prepareFolder, type Session, saveSession, writeSecret } from './session.ts';
+
+/** Everything the demo starts, and the session of its one job. */
+export interface Scene {
+  readonly session: Session;
+  readonly gateway: string;
+  readonly admin: string | null;
+  readonly authserver: string;
+  readonly cloud: string;
+  readonly records: RecordReader;
+  readonly recordsFile: string;
+  readonly policies: string;
+  close(): Promise<void>;
+}
+
+/** Ports that are taken when they are free; otherwise any free one. */
+export interface DemoPorts {
+  readonly gateway: number;
+  readonly admin: number;
+  readonly cloud: number;
+  readonly authserver: number;
+}
+
+/** How the scene is set. */
+export interface SceneOptions {
+  readonly directory: string;
+  readonly ports: DemoPorts;
+  readonly log: Log;
+}
+
+const ROOT = new URL('../../', import.meta.url);
+const ADDRESS = '127.0.0.1';
+const CLIENT_ID = 'acme-infra-deploy';
+
+/** What the workflow may have at most. The job asks for less. */
+const CEILING = {
+  scopes: ['builds:read', 'builds:write', 'deployments:read', 'deployments:write'],
+  authorization_details: [
+    {
+      type: 'cloud_api',
+      actions: ['builds.list', 'builds.get', 'builds.create', 'deployments.get', 'deployments.create'],
+      identifier: 'projects/p1',
+    },
+  ],
+};
+const REQUEST = {
+  scopes: ['builds:read', 'builds:write'],
+  authorizationDetails: [
+    { type: 'cloud_api', actions: ['builds.list', 'builds.get', 'builds.create'], identifier: 'projects/p1' },
+  ],
+};
+/** The workflow's own claims, which the authorization server puts into every token; and those that the engine states for each job. */
+const WORKFLOW = { provider: 'github', repository: 'acme/infra', repository_id: '456789', workflow: 'deploy.yml' };
+const JOB = { ref: 'refs/heads/main', ref_protected: true, environment: 'production', event: 'push', run_id: '1001' };
+
+/** Starts authorization server, cloud and gateway on loopback, and makes the keys of one workflow and one job. */
+export async function setScene({ directory, ports, log }: SceneOptions): Promise<Scene> {
+  await prepareFolder(directory);
+  const running: { close(): Promise<unknown> }[] = [];
+  const close = async () => {
+    for (const one of running.reverse()) await one.close();
+  };
+  try {
+    const gatewayPort = await freePort(ports.gateway);
+    const origin = `http://${ADDRESS}:${gatewayPort}`;
+    const resource = `${origin}/v1`;
+    const keys = { clientKey: await generatePrivateJwk(), jobKey: await generatePrivateJwk() };
+    const authserver = await startAuthorization(directory, {
+      keys,
+      resource,
+      port: await freePort(ports.authserver),
+      log,
+    });
+    running.push(authserver);
+    const { cloud, credentialFile } = await startCloud(directory, await freePort(ports.cloud));
+    running.push(cloud);
+    const recordsFile = join(directory, 'records.jsonl');
+    const offset = (await stat(recordsFile).catch(() => null))?.size ?? 0;
+    const listeners = { gateway: gatewayPort, admin: await freePort(ports.admin) };
+    const config = gatewayConfig(listeners, {
+      issuer: authserver.issuer,
+      cloud: cloud.origin,
+      credentialFile,
+      recordsFile,
+    });
+    const gateway = await startGateway(config, { log });
+    running.push(gateway);
+    const session = {
+      gateway: gateway.origin,
+      issuer: authserver.issuer,
+      clientId: CLIENT_ID,
+      resource,
+      ...REQUEST,
+      job: JOB,
+      ...keys,
+    };
+    await saveSession(directory, session);
+    return {
+      session,
+      gateway: gateway.origin,
+      admin: gateway.adminOrigin,
+      authserver: authserver.issuer,
+      cloud: cloud.origin,
+      records: new RecordReader(recordsFile, offset),
+      recordsFile,
+      policies: config.policy.path,
+      close,
+    };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+interface Authorization {
+  readonly keys: Pick<Session, 'clientKey'>;
+  readonly resource: string;
+  readonly port: number;
+  readonly log: Log;
+}
+
+async function startAuthorization(
+  directory: string,
+  { keys, resource, port, log }: Authorization,
+): Promise<RunningAuthServer> {
+  const { publicJwk } = await importSigningKey(keys.clientKey);
+  const client = {
+    client_id: CLIENT_ID,
+    jwks: { keys: [publicJwk] },
+    resources: [resource],
+    ...CEILING,
+    job: { claims: WORKFLOW, from_assertion: Object.keys(JOB) },
+  };
+  const config = { version: 1, listen: { port }, signing_keys_file: 'authserver_keys.json', clients: [client] };
+  return startAuthServer({ config: parseAuthServerConfig(config, directory), log });
+}
+
+/** The cloud takes calls from the gateway only: it asks for a credential that no job ever sees. */
+async function startCloud(
+  directory: string,
+  port: number,
+): Promise<{ cloud: RunningDemoCloud; credentialFile: string }> {
+  const credential = `Bearer ${randomBytes(24).toString('base64url')}`;
+  const credentialFile = await writeSecret(directory, 'cloud_credential', credential);
+  return { cloud: await startDemoCloud({ port, credential }), credentialFile };
+}
+
+interface Surroundings {
+  readonly issuer: string;
+  readonly cloud: string;
+  readonly credentialFile: string;
+  readonly recordsFile: string;
+}
+
+function gatewayConfig(ports: { gateway: number; admin: number }, around: Surroundings): GatewayConfig {
+  const origin = `http://${ADDRESS}:${ports.gateway}`;
+  return parseGatewayConfig({
+    version: 1,
+    listen: { address: ADDRESS, port: ports.gateway },
+    admin: { address: ADDRESS, port: ports.admin },
+    public_origin: origin,
+    issuers: [{ issuer: around.issuer }],
+    policy: { path: fileURLToPath(new URL('policies', ROOT)) },
+    routes: [
+      {
+        name: 'projects',
+        path_prefix: '/v1',
+        upstream: { url: around.cloud, credential: { value_file: around.credentialFile } },
+        resource: `${origin}/v1`,
+        bindings: ['dpop'],
+        operations: fileURLToPath(new URL('catalogs/demo_cloud.yaml', ROOT)),
+      },
+    ],
+    audit: { sinks: [{ type: 'file', path: around.recordsFile }] },
+  });
+}
+
+/** The port that was asked for when nobody has it, else any free one; 0 asks for any. */
+async function freePort(preferred: number): Promise<number> {
+  const probe = createServer();
+  const port = await listen(probe, ADDRESS, preferred).catch(() => listen(probe, ADDRESS, 0));
+  await new Promise((resolve) => probe.close(resolve));
+  return port;
+}
