@@ -12,6 +12,7 @@ import { readConfirmation } from './confirmation.ts';
 import { deepFreeze } from './freeze.ts';
 import type { TrustedIssuer, TrustedIssuers } from './issuers.ts';
 import { readJob } from './job.ts';
+import type { SharedValues } from './shared_values.ts';
 
 /** Bytes that an access token may have. */
 export const MAX_TOKEN_BYTES = 16_384;
@@ -39,14 +40,20 @@ export interface VerifiedJwt {
   readonly key: VerificationKey;
 }
 
+/** What tokens are verified with. */
+export interface JwtVerification {
+  readonly issuers: TrustedIssuers;
+  readonly clock: Clock;
+  readonly shared: SharedValues;
+}
+
 /**
  * Verifies a JWT access token (RFC 9068 §4, RFC 8725 §3). Refuses with any `token.*` reason, in this order: form, type, algorithm, critical
  * header, issuer, key, signature, claims, audience, times, confirmation, details.
  */
 export async function verifyJwt(
   presented: PresentedToken,
-  issuers: TrustedIssuers,
-  clock: Clock,
+  { issuers, clock, shared }: JwtVerification,
 ): Promise<Checked<VerifiedJwt>> {
   const jws = parseCompactJws(presented.text, { maxBytes: MAX_TOKEN_BYTES });
   if (!jws.ok) return deny('token.malformed', jws.problem);
@@ -63,7 +70,7 @@ export async function verifyJwt(
   if (!audience.ok) return audience;
   const validity = checkValidity(claims.value, clock());
   if (!validity.ok) return validity;
-  const token = readRights(presented, issuer, { payload, claims: claims.value });
+  const token = readRights({ ...presented, issuer: issuer.issuer, payload, claims: claims.value }, shared);
   return token.ok ? pass({ token: token.value, notBefore: claims.value.notBefore, issuer, key: key.value }) : token;
 }
 
@@ -150,15 +157,13 @@ const READ_CLAIMS: ReadonlySet<string> = new Set([
 ]);
 
 interface ReadPayload {
+  readonly digest: string;
+  readonly issuer: string;
   readonly payload: JsonObject;
   readonly claims: TokenClaims;
 }
 
-function readRights(
-  presented: PresentedToken,
-  issuer: TrustedIssuer,
-  { payload, claims }: ReadPayload,
-): Checked<VerifiedToken> {
+function readRights({ digest, issuer, payload, claims }: ReadPayload, shared: SharedValues): Checked<VerifiedToken> {
   const confirmation = readConfirmation(payload['cnf']);
   if (!confirmation.ok) return deny('token.confirmation', confirmation.problem);
   const details = readAuthorizationDetails(payload['authorization_details']);
@@ -170,20 +175,20 @@ function readRights(
     return deny('token.claims', 'client_auth_method is not a text');
   const facts = {
     kind: 'jwt',
-    digest: presented.digest,
-    issuer: issuer.issuer,
+    digest,
+    issuer,
     subject: claims.subject,
     clientId: claims.clientId,
-    audience: claims.audience,
+    audience: shared.share(claims.audience),
     jti: claims.jti,
     issuedAt: claims.issuedAt,
     expiresAt: claims.expiresAt,
-    scopes: claims.scopes,
-    authorizationDetails: details.value,
+    scopes: shared.share(claims.scopes),
+    authorizationDetails: shared.share(details.value),
     confirmation: confirmation.value,
     job: job.value,
     clientAuthMethod: method ?? null,
-    claims: Object.fromEntries(Object.entries(payload).filter(([name]) => !READ_CLAIMS.has(name))),
+    claims: shared.share(Object.fromEntries(Object.entries(payload).filter(([name]) => !READ_CLAIMS.has(name)))),
   } as const;
   return pass(sealToken(deepFreeze(facts)));
 }

@@ -7,7 +7,8 @@ import { sha256Base64url } from '../oauth/thumbprint.ts';
 import { TokenCache, type TokenCacheStats } from './cache.ts';
 import { checkAudience, checkValidity } from './claims.ts';
 import { type IssuerHealth, type TokenLog, TrustedIssuers } from './issuers.ts';
-import { MAX_TOKEN_BYTES, type PresentedToken, type VerifiedJwt, verifyJwt } from './jwt.ts';
+import { type JwtVerification, MAX_TOKEN_BYTES, type PresentedToken, type VerifiedJwt, verifyJwt } from './jwt.ts';
+import { SharedValues } from './shared_values.ts';
 
 /** What stage 2 is made with. */
 export interface TokenVerifierOptions {
@@ -36,6 +37,7 @@ export function createTokenVerifier(options: TokenVerifierOptions): TokenVerifie
 export class TokenVerifier {
   readonly #clock: Clock;
   readonly #issuers: TrustedIssuers;
+  readonly #verification: JwtVerification;
   readonly #cache: TokenCache;
 
   constructor({ issuers, cacheSize, clock, log, previous }: TokenVerifierOptions) {
@@ -45,6 +47,7 @@ export class TokenVerifier {
       log,
       previous: previous === undefined ? undefined : previous.#issuers,
     });
+    this.#verification = { issuers: this.#issuers, clock, shared: new SharedValues() };
     this.#cache = new TokenCache(cacheSize);
   }
 
@@ -84,7 +87,7 @@ export class TokenVerifier {
    * issuer, and no issuer can be asked about it, so that it is refused as malformed. Refusals are not remembered.
    */
   async #verifyAnew(presented: PresentedToken): Promise<Checked<VerifiedToken>> {
-    const verified = await verifyJwt(presented, this.#issuers, this.#clock);
+    const verified = await verifyJwt(presented, this.#verification);
     if (!verified.ok) return verified;
     this.#cache.set(verified.value);
     return pass(verified.value.token);
