@@ -14,7 +14,7 @@ export interface KeyCache {
 
 /** Counts since start. */
 export interface KeyCacheStats {
-  readonly size: number;
+  readonly entries: number;
   readonly hits: number;
   readonly misses: number;
 }
@@ -34,6 +34,6 @@ export function createKeyCache(): KeyCache {
     keep(thumbprint, key) {
       keys.set(thumbprint, key);
     },
-    stats: () => ({ size: keys.size, hits, misses }),
+    stats: () => ({ entries: keys.size, hits, misses }),
   };
 }

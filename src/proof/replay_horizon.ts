@@ -26,7 +26,7 @@ export class ReplayHorizon {
     return this.#refusedUntilMs;
   }
 
-  /** Whether the store would still know a key with this expiry, had it been claimed. Notices a clock that was set back. */
+  /** Whether the store would still know a key with this expiry, had it been claimed, and will until then. Notices a clock that was set back. */
   vouches(expiresAtMs: number, nowMs: number): boolean {
     if (nowMs < this.#latestMs - TOLERANCE_MS) {
       // Keys are kept for a time, not until a date: those claimed while the clock was ahead are gone when it is there again.
@@ -34,7 +34,7 @@ export class ReplayHorizon {
       this.#latestMs = nowMs;
     }
     if (nowMs > this.#latestMs) this.#latestMs = nowMs;
-    return expiresAtMs > this.#refusedUntilMs;
+    return expiresAtMs > this.#refusedUntilMs && expiresAtMs > nowMs;
   }
 
   /** To be called when claims made up to `nowMs` may be gone: none of them expires later than the longest claim made now. */

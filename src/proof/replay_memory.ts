@@ -39,7 +39,7 @@ export function createMemoryReplayStore({ limit, longestMs, clock }: MemoryRepla
   }
 
   function decide(key: string, expiresAtMs: number, nowMs: number): Claim {
-    if (closed) return 'unavailable';
+    if (closed || expiresAtMs <= nowMs) return 'unavailable';
     forget(nowMs);
     // The clock was set back: this proof may have been used, and forgotten, while it was ahead.
     if (expiresAtMs < forgottenBefore) return 'unavailable';

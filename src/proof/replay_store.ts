@@ -14,7 +14,7 @@ export type Claim = 'first' | 'used' | 'unavailable';
 export interface ReplayStore {
   /**
    * Claims a key, atomically, until `expiresAtMs`. Both times are milliseconds of the gateway's clock; the proof must not be acceptable any
-   * more at `expiresAtMs`. Answers within the store's stated bound and never rejects.
+   * more at `expiresAtMs`, and that must lie ahead. Answers within the store's stated bound and never rejects.
    */
   claim(key: string, expiresAtMs: number, nowMs: number): MaybePromise<Claim>;
   /** Gets ready within a stated bound. Rejects with a message that says what was read, what was expected and what to do. */

@@ -1,0 +1,34 @@
+import { randomUUID } from 'node:crypto';
+import type { GatewayConfig } from '../../src/config/schema.ts';
+import type { RedisConfig } from '../../src/proof/redis_options.ts';
+import { RedisReplayStore } from '../../src/proof/replay_redis.ts';
+import { expiryOf, longestClaim, replayKey } from '../../src/proof/replay_store.ts';
+
+/** The default window of proofs. */
+export const DPOP: GatewayConfig['dpop'] = {
+  algorithms: ['ES256', 'PS256', 'EdDSA'],
+  max_age_seconds: 60,
+  leeway_seconds: 10,
+  nonce: 'off',
+};
+
+/** The configuration of a single Redis, with what differs. */
+export function redisConfig(changes: Partial<RedisConfig>): RedisConfig {
+  return { command_timeout_ms: 250, key_prefix: 'test:', allow_eviction: false, ...changes };
+}
+
+/** A store in Redis with the default window and the real clock; not started. */
+export function redisStore(changes: Partial<RedisConfig>, clock: () => number = Date.now): RedisReplayStore {
+  return new RedisReplayStore({ redis: redisConfig(changes), longestMs: longestClaim(DPOP), clock });
+}
+
+/** Claims as the verifier does, for a proof made now, or so many seconds ahead. */
+export function claimNow(
+  store: Pick<RedisReplayStore, 'claim'>,
+  jti: string = randomUUID(),
+  { ahead = 0, clock = Date.now }: { ahead?: number; clock?: () => number } = {},
+) {
+  const now = clock();
+  const iat = Math.floor(now / 1000) + ahead;
+  return store.claim(replayKey('https://cloud.example.com/v1', 'j'.repeat(43), jti), expiryOf(iat, DPOP), now);
+}
