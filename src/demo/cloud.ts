@@ -23,7 +23,8 @@ export interface RunningDemoCloud {
   close(): Promise<void>;
 }
 
-const MAXIMUM_BODY = 65_536;
+const MAXIMUM_BODY = 16_384;
+const MAXIMUM_TEXT = 1024;
 const LIMITS = {
   header_bytes: 32_768,
   request_timeout_ms: 10_000,
@@ -69,7 +70,8 @@ async function serve(
     return { status: 401, body: { error: 'unauthorized', message: 'this cloud takes calls from its gateway only' } };
   }
   const body = await readBody(request);
-  if (body === null) return { status: 400, body: { error: 'invalid', message: 'expected a JSON object of texts' } };
+  if (body === null)
+    return { status: 400, body: { error: 'invalid', message: 'expected a small JSON object of short texts' } };
   const segments = segmentsOf(request.url ?? '');
   if (segments === null) return { status: 404, body: { error: 'not_found' } };
   const caller = String(request.headers['sallyport-client'] ?? 'unknown');
@@ -94,7 +96,7 @@ function segmentsOf(target: string): string[] | null {
   }
 }
 
-/** An empty body counts as an empty object; null when it is anything but a small JSON object whose members are texts. */
+/** An empty body counts as an empty object; null when it is anything but a small JSON object whose members are short texts. */
 async function readBody(request: IncomingMessage): Promise<CloudItem | null> {
   const chunks: Buffer[] = [];
   let size = 0;
@@ -106,7 +108,10 @@ async function readBody(request: IncomingMessage): Promise<CloudItem | null> {
   if (size > MAXIMUM_BODY) return null;
   const json = parseStrictJson(Buffer.concat(chunks), { maxBytes: MAXIMUM_BODY, maxDepth: 1 });
   if (!json.ok || typeof json.value !== 'object' || json.value === null || Array.isArray(json.value)) return null;
-  return Object.values(json.value).every((value) => typeof value === 'string') ? (json.value as CloudItem) : null;
+  const areTexts = Object.values(json.value).every(
+    (value) => typeof value === 'string' && value.length <= MAXIMUM_TEXT,
+  );
+  return areTexts ? (json.value as CloudItem) : null;
 }
 
 function send(response: ServerResponse, answer: CloudAnswer): void {

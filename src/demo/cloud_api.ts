@@ -63,9 +63,16 @@ function manyItems(store: CloudStore, call: CloudCall, { project, collection }: 
     return { status: 200, body: { [collection]: shown } };
   }
   if (call.method !== 'POST' || collection === 'secrets') return NOT_ALLOWED;
-  const { ref = 'refs/heads/main' } = call.body;
+  const { ref = 'refs/heads/main', commit } = call.body;
   const id = store.nextId(collection);
-  const item = { id, project, ref, state: collection === 'builds' ? 'queued' : 'rolling_out', created_by: call.caller };
+  const source = commit === undefined ? { ref } : { ref, commit };
+  const item = {
+    id,
+    project,
+    ...source,
+    state: collection === 'builds' ? 'queued' : 'rolling_out',
+    created_by: call.caller,
+  };
   return store.put(project, collection, item) ? { status: 201, body: item } : conflict();
 }
 

@@ -13,8 +13,8 @@ interface Project {
 }
 
 /** How much is held; beyond it nothing more is taken. */
-const MAXIMUM_PROJECTS = 100;
-const MAXIMUM_ITEMS = 1000;
+const MAXIMUM_PROJECTS = 20;
+const MAXIMUM_ITEMS = 200;
 
 /** What the demo cloud holds: projects with builds, deployments and secrets. In memory, bounded, gone when the process ends. */
 export class CloudStore {
@@ -25,7 +25,7 @@ export class CloudStore {
   constructor() {
     this.addProject('p1', 'shop');
     this.addProject('p2', 'payroll');
-    this.put('p1', 'builds', { id: this.nextId('builds'), ref: 'refs/heads/main', state: 'succeeded' });
+    this.put('p1', 'builds', { id: this.nextId('builds'), project: 'p1', ref: 'refs/heads/main', state: 'succeeded' });
     this.put('p2', 'secrets', { id: 'bank-password', value: 'only-for-payroll' });
   }
 

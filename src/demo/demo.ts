@@ -53,8 +53,8 @@ function introduce(scene: Scene, output: Output): void {
   output.line('');
   const row = (name: string, where: string, what: string) =>
     output.line(`  ${name.padEnd(21)} ${styled(output, 'cyan', where.padEnd(23))} ${styled(output, 'dim', what)}`);
-  row('gateway', scene.gateway, 'checks token, proof, single use and policy, then forwards');
-  row('authorization server', scene.authserver, "issues tokens that are bound to the job's key");
+  row('gateway', scene.session.gateway, 'checks token, proof, single use and policy, then forwards');
+  row('authorization server', scene.session.issuer, "issues tokens that are bound to the job's key");
   row('cloud', scene.cloud, 'what is protected; takes calls from its gateway only');
   if (scene.admin !== null) row('admin', scene.admin, '/livez /readyz /metrics');
 }
@@ -78,10 +78,10 @@ async function goOn(scene: Scene, { output, stopped }: Pick<DemoOptions, 'output
     output.line(`  npm run sallyport -- call ${text}   ${styled(output, 'dim', what)}`);
   output.line('');
   output.line(styled(output, 'bold', 'It keeps running. Go on in another terminal, in this folder:'));
-  call(`POST ${scene.gateway}/v1/projects/p1/builds`, 'allowed');
-  call(`GET ${scene.gateway}/v1/projects/p1/builds`, 'allowed');
-  call(`GET ${scene.gateway}/v1/projects/p2/secrets/bank-password`, 'refused');
-  call(`POST ${scene.gateway}/v1/projects/p1/builds --repeat-proof`, 'the second is refused');
+  call(`POST ${scene.session.gateway}/v1/projects/p1/builds`, 'allowed');
+  call(`GET ${scene.session.gateway}/v1/projects/p1/builds`, 'allowed');
+  call(`GET ${scene.session.gateway}/v1/projects/p2/secrets/bank-password`, 'refused');
+  call(`POST ${scene.session.gateway}/v1/projects/p1/builds --repeat-proof`, 'the second is refused');
   output.line(`Change the policy in ${here(scene.policies)}/starter: it takes effect when the file is saved.`);
   output.line(`Records: ${here(scene.recordsFile)}. Stop with Ctrl-C.`);
   output.line('');

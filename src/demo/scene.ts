@@ -17,10 +17,10 @@ import { prepareFolder, type Session, saveSession, writeSecret } from './session
 
 /** Everything the demo starts, and the session of its one job. */
 export interface Scene {
+  /** Names the gateway and the issuer, too. */
   readonly session: Session;
-  readonly gateway: string;
   readonly admin: string | null;
-  readonly authserver: string;
+  /** Origin of the cloud. */
   readonly cloud: string;
   readonly records: RecordReader;
   readonly recordsFile: string;
@@ -49,19 +49,23 @@ const CLIENT_ID = 'acme-infra-deploy';
 
 /** What the workflow may have at most. The job asks for less. */
 const CEILING = {
-  scopes: ['builds:read', 'builds:write', 'deployments:read', 'deployments:write'],
+  scopes: ['projects:read', 'builds:read', 'builds:write', 'deployments:read', 'deployments:write'],
   authorization_details: [
     {
       type: 'cloud_api',
-      actions: ['builds.list', 'builds.get', 'builds.create', 'deployments.get', 'deployments.create'],
+      actions: ['projects.get', 'builds.list', 'builds.get', 'builds.create', 'deployments.get', 'deployments.create'],
       identifier: 'projects/p1',
     },
   ],
 };
 const REQUEST = {
-  scopes: ['builds:read', 'builds:write'],
+  scopes: ['projects:read', 'builds:read', 'builds:write'],
   authorizationDetails: [
-    { type: 'cloud_api', actions: ['builds.list', 'builds.get', 'builds.create'], identifier: 'projects/p1' },
+    {
+      type: 'cloud_api',
+      actions: ['projects.get', 'builds.list', 'builds.get', 'builds.create'],
+      identifier: 'projects/p1',
+    },
   ],
 };
 /** The workflow's own claims, which the authorization server puts into every token; and those that the engine states for each job. */
@@ -69,62 +73,50 @@ const WORKFLOW = { provider: 'github', repository: 'acme/infra', repository_id: 
 const JOB = { ref: 'refs/heads/main', ref_protected: true, environment: 'production', event: 'push', run_id: '1001' };
 
 /** Starts authorization server, cloud and gateway on loopback, and makes the keys of one workflow and one job. */
-export async function setScene({ directory, ports, log }: SceneOptions): Promise<Scene> {
-  await prepareFolder(directory);
+export async function setScene(options: SceneOptions): Promise<Scene> {
   const running: { close(): Promise<unknown> }[] = [];
   const close = async () => {
-    for (const one of running.reverse()) await one.close();
+    for (const one of running.splice(0).reverse()) await one.close();
   };
   try {
-    const gatewayPort = await freePort(ports.gateway);
-    const origin = `http://${ADDRESS}:${gatewayPort}`;
-    const resource = `${origin}/v1`;
-    const keys = { clientKey: await generatePrivateJwk(), jobKey: await generatePrivateJwk() };
-    const authserver = await startAuthorization(directory, {
-      keys,
-      resource,
-      port: await freePort(ports.authserver),
-      log,
-    });
-    running.push(authserver);
-    const { cloud, credentialFile } = await startCloud(directory, await freePort(ports.cloud));
-    running.push(cloud);
-    const recordsFile = join(directory, 'records.jsonl');
-    const offset = (await stat(recordsFile).catch(() => null))?.size ?? 0;
-    const listeners = { gateway: gatewayPort, admin: await freePort(ports.admin) };
-    const config = gatewayConfig(listeners, {
-      issuer: authserver.issuer,
-      cloud: cloud.origin,
-      credentialFile,
-      recordsFile,
-    });
-    const gateway = await startGateway(config, { log });
-    running.push(gateway);
-    const session = {
-      gateway: gateway.origin,
-      issuer: authserver.issuer,
-      clientId: CLIENT_ID,
-      resource,
-      ...REQUEST,
-      job: JOB,
-      ...keys,
-    };
-    await saveSession(directory, session);
-    return {
-      session,
-      gateway: gateway.origin,
-      admin: gateway.adminOrigin,
-      authserver: authserver.issuer,
-      cloud: cloud.origin,
-      records: new RecordReader(recordsFile, offset),
-      recordsFile,
-      policies: config.policy.path,
-      close,
-    };
+    return { ...(await startAll(options, (one) => running.push(one))), close };
   } catch (error) {
     await close();
     throw error;
   }
+}
+
+async function startAll(
+  { directory, ports, log }: SceneOptions,
+  started: (one: { close(): Promise<unknown> }) => void,
+): Promise<Omit<Scene, 'close'>> {
+  await prepareFolder(directory);
+  const port = await freePort(ports.gateway);
+  const resource = `http://${ADDRESS}:${port}/v1`;
+  const keys = { clientKey: await generatePrivateJwk(), jobKey: await generatePrivateJwk() };
+  const authorization = { keys, resource, port: await freePort(ports.authserver), log };
+  const authserver = await startAuthorization(directory, authorization);
+  started(authserver);
+  const { cloud, credentialFile } = await startCloud(directory, await freePort(ports.cloud));
+  started(cloud);
+  const recordsFile = join(directory, 'records.jsonl');
+  const recorded = (await stat(recordsFile).catch(() => null))?.size ?? 0;
+  const listeners = { gateway: port, admin: await freePort(ports.admin) };
+  const around = { issuer: authserver.issuer, cloud: cloud.origin, credentialFile, recordsFile };
+  const config = gatewayConfig(listeners, around);
+  const gateway = await startGateway(config, { log });
+  started(gateway);
+  const where = { gateway: gateway.origin, issuer: authserver.issuer, clientId: CLIENT_ID, resource };
+  const session: Session = { ...where, ...REQUEST, job: JOB, ...keys };
+  await saveSession(directory, session);
+  return {
+    session,
+    admin: gateway.adminOrigin,
+    cloud: cloud.origin,
+    records: new RecordReader(recordsFile, recorded),
+    recordsFile,
+    policies: config.policy.path,
+  };
 }
 
 interface Authorization {
@@ -187,6 +179,7 @@ function gatewayConfig(ports: { gateway: number; admin: number }, around: Surrou
       },
     ],
     audit: { sinks: [{ type: 'file', path: around.recordsFile }] },
+    limits: { stop_grace_ms: 2000 },
   });
 }
 

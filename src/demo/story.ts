@@ -112,7 +112,7 @@ async function prepare(
   step: Step,
   keys: { job: SigningKey; stranger: SigningKey; recorded: string | undefined },
 ): Promise<JobCall> {
-  const origin = step.direct === true ? scene.cloud : scene.gateway;
+  const origin = step.direct === true ? scene.cloud : scene.session.gateway;
   const call: JobCall = { method: step.method, url: origin + step.path, token: token.accessToken };
   if (step.proof === 'none') return { ...call, scheme: 'Bearer' };
   if (step.proof === 'same' && keys.recorded !== undefined) return { ...call, proof: keys.recorded };
