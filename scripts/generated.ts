@@ -5,6 +5,7 @@
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { configurationPage, configurationSchema } from './generate/configuration.ts';
+import { policyInputJsonSchema } from './generate/policy_input.ts';
 import { reasonsPage } from './generate/reasons.ts';
 
 const ROOT = new URL('../', import.meta.url);
@@ -13,6 +14,7 @@ const FILES: Readonly<Record<string, () => string>> = {
   'docs/reference/reasons.md': reasonsPage,
   'docs/reference/configuration.md': configurationPage,
   'docs/reference/configuration.schema.json': configurationSchema,
+  'policies/schema/input.schema.json': policyInputJsonSchema,
 };
 
 const checking = process.argv.includes('--check');

@@ -1,0 +1,177 @@
+package lib.jobs_test
+
+import data.lib.jobs
+
+table := {
+	"jobs": {
+		"github": {
+			"acme/infra": {"repository_id": "456789", "rules": ["deploy", "look"]},
+			"acme/idle": {"repository_id": "1", "rules": []},
+			"acme/lost": {"repository_id": "2", "rules": ["no_such_rule"]},
+			"acme/odd": {"repository_id": "3", "rules": "look"},
+			"acme/map": {"repository_id": "4", "rules": {"look": "look"}},
+			"acme/bare": {"rules": ["look"]},
+		},
+		"buildkite": {"acme/infra": {"repository_id": null, "rules": ["look"]}},
+	},
+	"rules": {
+		"deploy": {
+			"workflows": ["deploy.yml"],
+			"environments": ["production"],
+			"refs": "protected",
+			"operations": {"projects": ["builds.create"]},
+		},
+		"look": {
+			"workflows": "any",
+			"environments": "any",
+			"refs": "any",
+			"operations": {"projects": ["builds.get"]},
+		},
+	},
+}
+
+job := {
+	"provider": "github",
+	"repository": "acme/infra",
+	"repository_id": "456789",
+	"workflow": "deploy.yml",
+	"ref": "refs/heads/main",
+	"ref_protected": true,
+	"environment": "production",
+}
+
+deploy := {"service": "projects", "name": "builds.create"}
+
+look := {"service": "projects", "name": "builds.get"}
+
+may(patch, operation) if jobs.may(object.union(job, patch), operation, table)
+
+# Whether the job may deploy with the rule changed.
+may_by(patch) if {
+	rule := object.union(table.rules.deploy, patch)
+	jobs.may(job, deploy, object.union(table, {"rules": {"deploy": rule}}))
+}
+
+may_by_rule_without(member) if {
+	rule := object.remove(table.rules.deploy, [member])
+	jobs.may(job, deploy, {"jobs": table.jobs, "rules": {"deploy": rule}})
+}
+
+test_a_listed_job_may_do_what_its_rules_name if {
+	may({}, deploy)
+	may({}, look)
+	may({"workflow": "test.yml", "environment": null, "ref_protected": false}, look)
+}
+
+test_each_condition_of_a_rule_must_hold if {
+	every patch in [
+		{"workflow": "test.yml"},
+		{"workflow": null},
+		{"environment": "staging"},
+		{"environment": null},
+		{"ref_protected": false},
+		{"ref_protected": null},
+		{"ref_protected": "true"},
+	] {
+		not may(patch, deploy)
+	}
+}
+
+test_missing_claims_of_the_job_match_nothing if {
+	every member in ["provider", "repository", "repository_id", "workflow", "environment", "ref_protected"] {
+		not jobs.may(object.remove(job, [member]), deploy, table)
+	}
+}
+
+test_the_repository_must_be_listed_with_its_id if {
+	every patch in [
+		{"repository": "acme/other"},
+		{"repository": "ACME/infra"},
+		{"repository": null},
+		{"repository_id": "1"},
+		{"repository_id": 456789},
+		{"repository_id": null},
+		{"provider": "gitlab"},
+		{"provider": null},
+		{"provider": "buildkite"},
+	] {
+		not may(patch, look)
+	}
+}
+
+test_a_provider_without_ids_is_listed_with_null if {
+	may({"provider": "buildkite", "repository_id": null}, look)
+}
+
+test_rules_that_are_missing_or_malformed_allow_nothing if {
+	every repository in [["acme/idle", "1"], ["acme/lost", "2"], ["acme/odd", "3"], ["acme/map", "4"], ["acme/bare", "456789"]] {
+		not may({"repository": repository[0], "repository_id": repository[1]}, look)
+	}
+}
+
+test_an_empty_list_means_none_and_any_is_written_out if {
+	every member in ["workflows", "environments"] {
+		not may_by({member: []})
+		not may_by({member: null})
+		not may_by({member: ["any"]})
+		not may_by({member: {"a": job.workflow, "b": job.environment}})
+		not may_by_rule_without(member)
+		may_by({member: "any"})
+	}
+}
+
+test_refs_are_protected_or_any if {
+	may_by({"refs": "any"})
+	every refs in [null, true, "", "main", ["any"], ["protected"]] {
+		not may_by({"refs": refs})
+	}
+	not may_by_rule_without("refs")
+}
+
+test_operations_are_listed_by_service if {
+	may_by({"operations": {"projects": "any"}})
+	every operations in [
+		{},
+		{"projects": []},
+		{"projects": null},
+		{"projects": "builds.create"},
+		{"other": ["builds.create"]},
+		["builds.create"],
+		"any",
+		null,
+	] {
+		not may_by_operations(operations)
+	}
+	not may_by_rule_without("operations")
+}
+
+# object.union would merge the operations of both.
+may_by_operations(operations) if {
+	rule := object.union(object.remove(table.rules.deploy, ["operations"]), {"operations": operations})
+	jobs.may(job, deploy, {"jobs": table.jobs, "rules": {"deploy": rule}})
+}
+
+test_another_operation_is_not_allowed if {
+	every operation in [
+		{"service": "projects", "name": "builds.delete"},
+		{"service": "projects", "name": null},
+		{"service": "other", "name": "builds.create"},
+		{"name": "builds.create"},
+		{"service": "projects"},
+		null,
+	] {
+		not may({}, operation)
+	}
+}
+
+test_an_empty_table_allows_nothing if {
+	every empty in [{}, null, [], {"jobs": {}}, {"jobs": table.jobs}, {"rules": table.rules}, {"jobs": null, "rules": null}] {
+		not jobs.may(job, look, empty)
+	}
+}
+
+test_no_job_is_allowed_nothing if {
+	every none in [null, {}, [], "github"] {
+		not jobs.may(none, look, table)
+	}
+}

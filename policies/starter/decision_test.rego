@@ -1,0 +1,316 @@
+package sallyport_test
+
+import data.sallyport
+
+request := {
+	"id": "01JD8Z0000000000000000AAAA",
+	"time": 1795376000,
+	"route": "projects",
+	"method": "POST",
+	"host": "cloud.example.com",
+	"origin": "https://cloud.example.com",
+	"resource": "https://cloud.example.com/v1",
+	"path": "/v1/projects/p1/builds",
+	"segments": ["v1", "projects", "p1", "builds"],
+	"query": {},
+	"headers": {},
+	"body": null,
+	"body_state": "not_requested",
+	"peer_address": "192.0.2.7",
+}
+
+operation := {
+	"service": "projects",
+	"name": "builds.create",
+	"resource": "projects/p1/builds",
+	"params": {"project": "p1"},
+	"access": "write",
+	"scopes": ["builds:write"],
+	"authorization_details_type": "cloud_api",
+}
+
+item := {
+	"type": "cloud_api",
+	"actions": ["builds.create"],
+	"identifier": "projects/p1",
+	"locations": ["https://cloud.example.com/v1"],
+}
+
+token := {
+	"kind": "jwt",
+	"issuer": "https://as.example.com",
+	"subject": "wf-4711",
+	"audience": ["https://cloud.example.com/v1"],
+	"jti": "t-1",
+	"issued_at": 1795375990,
+	"expires_at": 1795376290,
+	"scopes": ["builds:read", "builds:write"],
+	"authorization_details": [item],
+	"binding": {"method": "dpop", "thumbprint": "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I"},
+	"claims": {},
+}
+
+job := {
+	"provider": "github",
+	"repository": "acme/infra",
+	"repository_id": "456789",
+	"workflow": "deploy.yml",
+	"ref": "refs/heads/main",
+	"ref_protected": true,
+	"environment": "production",
+	"event": "push",
+	"run_id": "1",
+	"actor": "octocat",
+	"runner": "github-hosted",
+	"claims": {},
+}
+
+call := {
+	"version": 1,
+	"request": request,
+	"operation": operation,
+	"client": {"id": "wf-4711", "auth_method": "private_key_jwt"},
+	"token": token,
+	"job": job,
+}
+
+decide(document) := decision if decision := sallyport.decision with input as document
+
+with_request(patch) := object.union(call, {"request": patch})
+
+with_operation(patch) := object.union(call, {"operation": patch})
+
+with_token(patch) := object.union(call, {"token": patch})
+
+with_job(patch) := object.union(call, {"job": patch})
+
+with_item(patch) := with_token({"authorization_details": [object.union(item, patch)]})
+
+# Replaces a whole value, where object.union would merge two objects.
+put(document, path, value) := json.patch(document, [{"op": "replace", "path": path, "value": value}])
+
+allowed(document) if decide(document) == {"allow": true}
+
+# Refused with exactly these codes.
+refused(document, codes) if {
+	decision := decide(document)
+	decision.allow == false
+	{reason.code | some reason in decision.reasons} == codes
+	every reason in decision.reasons {
+		is_string(reason.message)
+	}
+}
+
+test_a_call_that_everything_covers_is_allowed if {
+	allowed(call)
+	allowed(object.union(call, {"job": null}))
+	allowed(with_token({"scopes": ["builds:write"]}))
+	allowed(with_token({"authorization_details": [{"type": "other"}, item]}))
+	allowed(with_item({"locations": ["https://cloud.example.com/v1/projects/p1"]}))
+	allowed(with_token({"authorization_details": [object.remove(item, ["locations"])]}))
+}
+
+test_an_unknown_operation_is_refused_alone if {
+	every wrong in [null, [], {}, "builds.create", true] {
+		refused(put(call, "/operation", wrong), {"operation_unknown"})
+	}
+	refused(object.remove(call, ["operation"]), {"operation_unknown"})
+}
+
+test_an_operation_without_its_name_is_unknown if {
+	every member in ["service", "name", "resource"] {
+		refused(with_operation({member: null}), {"operation_unknown"})
+		refused(with_operation({member: 1}), {"operation_unknown"})
+	}
+}
+
+test_an_empty_input_is_refused if {
+	every document in [{}, null, [], 0, "", true] {
+		refused(document, {"operation_unknown"})
+	}
+}
+
+test_an_operation_that_asks_for_nothing_is_refused if {
+	unprotected := {"scopes": [], "authorization_details_type": null}
+	refused(with_operation(unprotected), {"operation_unprotected"})
+	refused(with_operation({"scopes": null, "authorization_details_type": null}), {"operation_unprotected", "insufficient_scope"})
+}
+
+test_scopes_alone_suffice_where_the_catalogue_asks_for_no_details if {
+	document := object.union(with_token({"authorization_details": []}), {"operation": {"authorization_details_type": null}})
+	allowed(document)
+	refused(object.union(document, {"token": {"scopes": []}}), {"insufficient_scope"})
+}
+
+test_details_alone_suffice_where_the_catalogue_asks_for_no_scope if {
+	document := object.union(with_token({"scopes": []}), {"operation": {"scopes": []}})
+	allowed(document)
+	refused(object.union(document, {"token": {"authorization_details": []}}), {"not_covered_by_authorization_details"})
+}
+
+test_insufficient_scope if {
+	every scopes in [[], ["builds:read"], ["builds"], null, "builds:write", {"builds:write": "builds:write"}] {
+		refused(with_token({"scopes": scopes}), {"insufficient_scope"})
+	}
+	refused(with_operation({"scopes": ["builds:write", "builds:admin"]}), {"insufficient_scope"})
+}
+
+test_not_covered_by_authorization_details if {
+	every details in [
+		[],
+		[{}],
+		[null],
+		["cloud_api"],
+		null,
+		{"item": item},
+		"cloud_api",
+		[object.union(item, {"type": "other"})],
+		[object.union(item, {"actions": ["builds.get"]})],
+		[object.union(item, {"actions": []})],
+		[object.union(item, {"identifier": "projects/p10"})],
+		[object.union(item, {"identifier": "projects/p"})],
+		[object.union(item, {"locations": ["https://other.example.com/v1"]})],
+		[object.union(item, {"locations": []})],
+		[object.union(item, {"privileges": ["admin"]})],
+		[object.remove(item, ["actions"])],
+		[object.remove(item, ["identifier"])],
+		[object.remove(item, ["type"])],
+	] {
+		refused(put(call, "/token/authorization_details", details), {"not_covered_by_authorization_details"})
+	}
+}
+
+test_parts_of_two_items_never_add_up if {
+	refused(
+		with_token({"authorization_details": [
+			object.union(item, {"actions": ["builds.get"]}),
+			object.union(item, {"identifier": "projects/p2"}),
+			object.union(item, {"locations": ["https://other.example.com/"]}),
+			object.union(item, {"type": "other"}),
+		]}),
+		{"not_covered_by_authorization_details"},
+	)
+}
+
+test_both_rights_are_named_when_both_are_missing if {
+	refused(with_token({"scopes": [], "authorization_details": []}), {"insufficient_scope", "not_covered_by_authorization_details"})
+}
+
+test_requires_is_what_would_do if {
+	every lacking in [{"scopes": []}, {"authorization_details": []}] {
+		requires := decide(with_token(lacking)).requires
+		requires == {
+			"scopes": ["builds:write"],
+			"authorization_details": [{"type": "cloud_api", "actions": ["builds.create"], "identifier": "projects/p1/builds"}],
+		}
+		allowed(with_token(requires))
+	}
+}
+
+test_requires_names_no_details_where_the_catalogue_asks_for_none if {
+	document := object.union(with_token({"scopes": []}), {"operation": {"authorization_details_type": null}})
+	decide(document).requires == {"scopes": ["builds:write"]}
+}
+
+test_requires_is_empty_where_other_rights_would_not_help if {
+	decide(with_job({"repository": "acme/other"})).requires == {}
+	decide({}).requires == {}
+}
+
+test_job_not_allowed if {
+	every patch in [
+		{"repository": "acme/other"},
+		{"repository_id": "1"},
+		{"repository_id": null},
+		{"provider": "gitlab"},
+		{"workflow": "test.yml"},
+		{"environment": "staging"},
+		{"environment": null},
+		{"ref_protected": false},
+		{"ref_protected": null},
+	] {
+		refused(with_job(patch), {"job_not_allowed"})
+	}
+	every wrong in [{}, [], "github", true] {
+		refused(put(call, "/job", wrong), {"job_not_allowed"})
+	}
+	refused(object.remove(call, ["job"]), {"job_not_allowed"})
+}
+
+test_a_job_that_may_look_may_not_create if {
+	looker := {"workflow": "test.yml", "environment": null, "ref_protected": false}
+	look := object.union(with_operation({"name": "builds.get", "scopes": ["builds:read"]}), {"token": {"authorization_details": [object.union(item, {"actions": ["builds.get"]})]}})
+	allowed(object.union(look, {"job": looker}))
+	refused(with_job(looker), {"job_not_allowed"})
+}
+
+test_tokens_without_a_job_pass_only_where_the_table_says_so if {
+	jobless := object.union(call, {"job": null})
+	allowed(jobless) with data.starter.tokens_without_job as "allow"
+	every setting in ["deny", "", null, true, ["allow"]] {
+		refused(jobless, {"job_not_allowed"}) with data.starter.tokens_without_job as setting
+	}
+	refused(jobless, {"job_not_allowed"}) with data.starter as null
+}
+
+test_without_its_table_no_job_is_allowed if {
+	refused(call, {"job_not_allowed"}) with data.starter as null
+	refused(call, {"job_not_allowed"}) with data.starter.jobs as null
+	refused(call, {"job_not_allowed"}) with data.starter.rules as null
+}
+
+# Taking any one thing away from a refused call, or making it null, must never let it pass. The exceptions are what the
+# catalogue, the token and the table say on purpose.
+
+strays := {
+	"scope": with_token({"scopes": ["builds:read"]}),
+	"type": with_item({"type": "other"}),
+	"action": with_item({"actions": ["builds.get"]}),
+	"identifier": with_item({"identifier": "projects/p2"}),
+	"location": with_item({"locations": ["https://other.example.com/"]}),
+	"repository": with_job({"repository": "acme/other"}),
+	"repository_id": with_job({"repository_id": "1"}),
+	"workflow": with_job({"workflow": "test.yml"}),
+	"environment": with_job({"environment": "staging"}),
+	"ref": with_job({"ref_protected": false}),
+	"resource": with_operation({"resource": "projects/p2/builds"}),
+	"operation": with_operation({"name": "builds.delete"}),
+}
+
+meant := {
+	["job", null],
+	["operation/authorization_details_type", null],
+	["operation/scopes/0", "removed"],
+	# Left out, the audience of the token alone says where (RFC 9396 §2.2).
+	["token/authorization_details/0/locations", "removed"],
+}
+
+paths_of(document) := {path | walk(document, [path, _]); count(path) > 0}
+
+pointer(path) := concat("/", [format(part) | some part in path])
+
+format(part) := part if is_string(part)
+
+format(part) := format_int(part, 10) if is_number(part)
+
+let_through contains [name, pointer(path), null] if {
+	some name, document in strays
+	some path in paths_of(document)
+	not [pointer(path), null] in meant
+	decide(put(document, concat("", ["/", pointer(path)]), null)).allow
+}
+
+let_through contains [name, pointer(path), "removed"] if {
+	some name, document in strays
+	some path in paths_of(document)
+	not [pointer(path), "removed"] in meant
+	decide(json.patch(document, [{"op": "remove", "path": concat("", ["/", pointer(path)])}])).allow
+}
+
+test_every_stray_is_refused if {
+	every document in strays {
+		not allowed(document)
+	}
+}
+
+test_nothing_taken_away_or_made_null_lets_a_refused_call_pass if let_through == set()
