@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { stat } from 'node:fs/promises';
-import { createServer } from 'node:net';
+import { createServer, type Server } from 'node:net';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type RunningAuthServer, startAuthServer } from '../authserver/authserver.ts';
@@ -87,23 +87,21 @@ export async function setScene(options: SceneOptions): Promise<Scene> {
 }
 
 async function startAll(
-  { directory, ports, log }: SceneOptions,
+  { directory, ports: preferred, log }: SceneOptions,
   started: (one: { close(): Promise<unknown> }) => void,
 ): Promise<Omit<Scene, 'close'>> {
   await prepareFolder(directory);
-  const port = await freePort(ports.gateway);
-  const resource = `http://${ADDRESS}:${port}/v1`;
+  const ports = await freePorts(preferred);
+  const resource = `http://${ADDRESS}:${ports.gateway}/v1`;
   const keys = { clientKey: await generatePrivateJwk(), jobKey: await generatePrivateJwk() };
-  const authorization = { keys, resource, port: await freePort(ports.authserver), log };
-  const authserver = await startAuthorization(directory, authorization);
+  const authserver = await startAuthorization(directory, { keys, resource, port: ports.authserver, log });
   started(authserver);
-  const { cloud, credentialFile } = await startCloud(directory, await freePort(ports.cloud));
+  const { cloud, credentialFile } = await startCloud(directory, ports.cloud);
   started(cloud);
   const recordsFile = join(directory, 'records.jsonl');
   const recorded = (await stat(recordsFile).catch(() => null))?.size ?? 0;
-  const listeners = { gateway: port, admin: await freePort(ports.admin) };
   const around = { issuer: authserver.issuer, cloud: cloud.origin, credentialFile, recordsFile };
-  const config = gatewayConfig(listeners, around);
+  const config = gatewayConfig(ports, around);
   const gateway = await startGateway(config, { log });
   started(gateway);
   const where = { gateway: gateway.origin, issuer: authserver.issuer, clientId: CLIENT_ID, resource };
@@ -159,7 +157,7 @@ interface Surroundings {
   readonly recordsFile: string;
 }
 
-function gatewayConfig(ports: { gateway: number; admin: number }, around: Surroundings): GatewayConfig {
+function gatewayConfig(ports: DemoPorts, around: Surroundings): GatewayConfig {
   const origin = `http://${ADDRESS}:${ports.gateway}`;
   return parseGatewayConfig({
     version: 1,
@@ -183,10 +181,20 @@ function gatewayConfig(ports: { gateway: number; admin: number }, around: Surrou
   });
 }
 
-/** The port that was asked for when nobody has it, else any free one; 0 asks for any. */
-async function freePort(preferred: number): Promise<number> {
-  const probe = createServer();
-  const port = await listen(probe, ADDRESS, preferred).catch(() => listen(probe, ADDRESS, 0));
-  await new Promise((resolve) => probe.close(resolve));
-  return port;
+/** The ports that were asked for where nobody has them, else any free ones; all of them different. */
+async function freePorts(preferred: DemoPorts): Promise<DemoPorts> {
+  const probes: Server[] = [];
+  const free = async (port: number) => {
+    const probe = createServer();
+    probes.push(probe);
+    return listen(probe, ADDRESS, port).catch(() => listen(probe, ADDRESS, 0));
+  };
+  const ports = {
+    gateway: await free(preferred.gateway),
+    admin: await free(preferred.admin),
+    cloud: await free(preferred.cloud),
+    authserver: await free(preferred.authserver),
+  };
+  for (const probe of probes) await new Promise((resolve) => probe.close(resolve));
+  return ports;
 }
