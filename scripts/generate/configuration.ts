@@ -1,5 +1,4 @@
-import { z } from 'zod';
-import { gatewaySchema } from '../../src/config/schema.ts';
+import { editorSchema } from '../../src/config/schema.ts';
 
 interface Node {
   readonly type?: string;
@@ -35,7 +34,7 @@ ${rows(schema(), '').join('\n')}
 }
 
 function schema(): Node {
-  return z.toJSONSchema(gatewaySchema, { io: 'input', unrepresentable: 'any' }) as Node;
+  return editorSchema() as Node;
 }
 
 function rows(node: Node, prefix: string): string[] {

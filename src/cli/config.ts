@@ -1,2 +1,26 @@
 import { Command } from 'commander';
-import { z } from 'zod';
+import { loadGatewayConfig } from '../config/load.ts';
+import { editorSchema } from '../config/schema.ts';
+import { describeGateway, printDescription } from '../gateway/describe.ts';
+
+/** `sallyport config check FILE` and `sallyport config schema`. */
+export function configCommand(): Command {
+  return new Command('config')
+    .description('look at a configuration without serving it')
+    .addCommand(
+      new Command('check')
+        .description('read everything that a configuration names, compile the policy, and print what would be served')
+        .argument('<file>', 'configuration file of the gateway')
+        .option('--json', 'for machines')
+        .action(async (file: string, options: { json?: true }) => {
+          const description = await describeGateway(loadGatewayConfig(file));
+          const text = options.json ? JSON.stringify(description, null, 2) : printDescription(description).join('\n');
+          process.stdout.write(`${text}\n`);
+        }),
+    )
+    .addCommand(
+      new Command('schema')
+        .description('print the JSON Schema of the configuration, for editors (# yaml-language-server: $schema=…)')
+        .action(() => void process.stdout.write(`${JSON.stringify(editorSchema(), null, 2)}\n`)),
+    );
+}

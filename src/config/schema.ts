@@ -386,3 +386,8 @@ function isHttpUrl(text: string): boolean {
 function isAbsoluteUri(text: string): boolean {
   return URL.canParse(text) && !text.includes('#');
 }
+
+/** The JSON Schema of the configuration file as people write it, for editors. */
+export function editorSchema(): Record<string, unknown> {
+  return z.toJSONSchema(gatewaySchema, { io: 'input', unrepresentable: 'any' });
+}

@@ -11,7 +11,7 @@ export interface Exchange {
 }
 
 /** What is done with a connection whose bytes stopped being HTTP. */
-export type MalformedPlace =
+export type UnreadablePlace =
   /** The bytes belong to the body of this exchange, which has not been answered: answer in its place. */
   | { readonly kind: 'in_place'; readonly exchange: Exchange }
   /** No request is under way: answer now. */
@@ -46,7 +46,7 @@ export class Connections {
   }
 
   /** Decides where the answer to malformed bytes belongs; `answerLater` is kept when earlier answers are owed. */
-  malformed(socket: Duplex, answerLater: () => void): MalformedPlace {
+  unreadable(socket: Duplex, answerLater: () => void): UnreadablePlace {
     const open = [...(this.#open.get(socket) ?? [])];
     const unfinished = open.find((exchange) => !exchange.request.complete);
     if (open.length === 0) return { kind: 'now' };

@@ -1,24 +1,27 @@
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { Forwarder } from '../forward/forward.ts';
 import { type Checks, check } from '../kernel/check.ts';
 import type { Clock } from '../kernel/clock.ts';
 import type { AuthorizedRequest, ClientCertificate, Evidence } from '../kernel/context.ts';
-import type { Denial, Reason } from '../kernel/denial.ts';
+import type { Denial } from '../kernel/denial.ts';
 import type { ServerHandlers } from '../net/http_server.ts';
 import type { Answer } from '../request/answer.ts';
+import type { BodyReader } from '../request/body.ts';
 import type { RequestReader } from '../request/read_request.ts';
 import type { Log } from '../telemetry/log.ts';
+import type { PendingBody } from './checks.ts';
 import { Connections, type Exchange } from './connections.ts';
 import { refuse, refuseOnSocket } from './refuse.ts';
+import { answerUnreadable } from './unreadable.ts';
 
 /** The six stages, wired; made by gateway.ts. */
 export interface Stages {
   readonly reader: RequestReader;
-  /** The checks for one exchange, in which the body can be read when the policy asks for it. */
-  checksFor(exchange: PendingBody): Checks;
+  readonly bodies: BodyReader;
+  /** The checks for one exchange, in which the body is read when the policy asks for it. */
+  checksFor(body: PendingBody): Checks;
   readonly forwarder: Forwarder;
   /** The answer to a refusal. */
   answer(denial: Denial, evidence: Evidence): Answer;
@@ -33,63 +36,73 @@ export interface Stages {
   readonly log: Log;
 }
 
-/** A request whose body has not been read, and the way to ask for it when the caller holds it back. */
-export interface PendingBody {
-  readonly request: IncomingMessage;
-  /** Sends `100 Continue` once, when the caller waits for it. */
-  askForBody(): void;
-}
-
-/** What the server does with what arrives: every request is read, checked, forwarded or refused, and recorded exactly once. */
-export function createHandlers(stages: Stages): ServerHandlers {
+/**
+ * What the server does with what arrives: every request is read, checked, forwarded or refused, and recorded exactly once, by the stages
+ * that are live when it arrives.
+ */
+export function createHandlers(live: () => Stages): ServerHandlers {
   const connections = new Connections();
   return {
-    request: (request, response, awaitsContinue) =>
-      void serve(stages, connections, { request, response, awaitsContinue }),
-    upgrade: (request, socket, head) => void serveUpgrade(stages, { request, socket, head }),
-    malformed: (error, socket) => answerMalformed(stages, connections, { error, socket }),
+    request: (request, response, awaitsContinue) => {
+      void serve(live(), connections, { request, response, body: new HeldBody(request, response, awaitsContinue) });
+    },
+    upgrade: (request, socket, head) => void serveUpgrade(live(), { request, socket, head }),
+    malformed: (error, socket) => answerUnreadable(live(), connections, { error, socket }),
     overloaded: (socket) => {
-      refuseOnSocket(
-        socket,
-        stages.answer({ reason: 'gateway.overloaded' }, begin(stages, null)),
-        new Date(stages.clock()),
-      );
+      const { clock, answer } = live();
+      const evidence = beginEvidence(clock(), { peerAddress: socket.remoteAddress });
+      refuseOnSocket(socket, answer({ reason: 'gateway.overloaded' }, evidence), clock());
+      // Nothing that this connection may have sent must be read as a request.
       socket.destroy();
     },
+  };
+}
+
+/** The evidence of a request of which nothing is judged yet; of what is not HTTP, not even method and target are known. */
+export function beginEvidence(
+  receivedAt: number,
+  raw: { method?: string | undefined; target?: string | undefined; peerAddress?: string | undefined },
+): Evidence {
+  return {
+    id: randomUUID(),
+    receivedAt,
+    peerAddress: raw.peerAddress ?? '',
+    method: raw.method ?? '',
+    rawTarget: raw.target ?? '',
+    status: 0,
+    timings: { request: 0, token: 0, proof: 0, policy: 0, forward: 0 },
   };
 }
 
 interface Arrival {
   readonly request: IncomingMessage;
   readonly response: ServerResponse;
-  readonly awaitsContinue: boolean;
+  readonly body: HeldBody;
 }
 
-async function serve(stages: Stages, connections: Connections, arrival: Arrival): Promise<void> {
-  const { request, response } = arrival;
-  const evidence = begin(stages, request);
+async function serve(stages: Stages, connections: Connections, { request, response, body }: Arrival): Promise<void> {
+  const evidence = evidenceOf(stages, request);
   const exchange: Exchange = { request, response, broken: null };
-  const body = new HeldBody(arrival);
   connections.begin(exchange);
   try {
-    await answered(stages, evidence, async () => {
+    await settle(stages, evidence, async () => {
       if (stages.serveOwn(request, response)) {
         evidence.status = response.statusCode;
         return null;
       }
       const authorized = await authorize(stages, evidence, body);
       if ('reason' in authorized) return authorized;
-      body.askForBody();
-      return stages.forwarder.forward(authorized, { request, response }, evidence);
+      body.askFor();
+      return timed(evidence, stages.forwarder.forward(authorized, { request, response }, evidence));
     });
     if (exchange.broken !== null) evidence.denial = exchange.broken;
-    if (evidence.denial === undefined || response.headersSent || response.destroyed) return;
+    if (evidence.denial === undefined || response.headersSent || request.socket.destroyed) return;
     const answer = stages.answer(evidence.denial, evidence);
-    refuse(request, response, answer, { bodyHeldBack: body.heldBack });
     evidence.status = answer.status;
+    refuse({ request, response, answer, bodyHeldBack: body.heldBack });
   } catch (error) {
     stages.log.error({ err: error, decision_id: evidence.id }, 'a refusal could not be sent');
-    response.destroy();
+    request.socket.destroy();
   } finally {
     connections.end(exchange);
     stages.record(evidence);
@@ -102,33 +115,33 @@ interface UpgradeArrival {
   readonly head: Buffer;
 }
 
+/** WebSocket where the route allows it; CONNECT comes here too, and stage 1 refuses it. */
 async function serveUpgrade(stages: Stages, { request, socket, head }: UpgradeArrival): Promise<void> {
-  const evidence = begin(stages, request);
-  const drop = () => socket.destroy();
-  socket.on('error', drop);
+  const evidence = evidenceOf(stages, request);
+  socket.on('error', () => socket.destroy());
   try {
-    await answered(stages, evidence, async () => {
-      const authorized = await authorize(stages, evidence, { request, askForBody: () => undefined });
+    await settle(stages, evidence, async () => {
+      const authorized = await authorize(stages, evidence, { request, heldBack: false, askFor: () => undefined });
       if ('reason' in authorized) return authorized;
-      return stages.forwarder.upgrade(authorized, { request, socket, head }, evidence);
+      return timed(evidence, stages.forwarder.upgrade(authorized, { request, socket, head }, evidence));
     });
     if (evidence.denial === undefined || evidence.status !== 0) return;
     const answer = stages.answer(evidence.denial, evidence);
     evidence.status = answer.status;
-    refuseOnSocket(socket, answer, new Date(stages.clock()));
+    refuseOnSocket(socket, answer, stages.clock());
   } finally {
     stages.record(evidence);
   }
 }
 
-/** Runs the work on one request; what nobody expected becomes `gateway.unexpected`, the only catch on the way. */
-async function answered(stages: Stages, evidence: Evidence, work: () => Promise<Denial | null>): Promise<void> {
+/** Runs the work on one request. The one place that catches what nobody expected: it becomes `gateway.unexpected`. */
+async function settle(stages: Stages, evidence: Evidence, work: () => Promise<Denial | null>): Promise<void> {
   try {
-    const denial = stages.canRecord() ? await work() : ({ reason: 'gateway.record_unavailable' } as const);
+    const denial: Denial | null = stages.canRecord() ? await work() : { reason: 'gateway.record_unavailable' };
     if (denial !== null) evidence.denial = denial;
   } catch (error) {
     stages.log.error({ err: error, decision_id: evidence.id }, 'a request failed unexpectedly');
-    evidence.denial = { reason: 'gateway.unexpected', note: String((error as Error)?.name) };
+    evidence.denial = { reason: 'gateway.unexpected' };
   }
 }
 
@@ -138,62 +151,24 @@ async function authorize(stages: Stages, evidence: Evidence, body: PendingBody):
   const started = performance.now();
   const read = stages.reader.read(request, evidence, stages.certificateOf(request));
   evidence.timings.request = performance.now() - started;
-  if (!read.ok) return read.denial;
+  if (!read.ok) return (await stages.bodies.explainRefusal(read, request, body.heldBack)).denial;
   evidence.context = read.value;
   const checked = await check(read.value, stages.checksFor(body), evidence);
   return checked.ok ? checked.value : checked.denial;
 }
 
-/** Bytes that are not HTTP still are a request: it is answered where that is possible, and recorded. */
-function answerMalformed(
-  stages: Stages,
-  connections: Connections,
-  { error, socket }: { error: NodeJS.ErrnoException; socket: Duplex },
-): void {
-  // The peer is gone, or the connection was idle: there is no request to answer.
-  if (error.code === 'ECONNRESET' || !socket.writable) {
-    socket.destroy();
-    return;
-  }
-  const denial: Denial = { reason: malformedReason(error), note: error.code ?? error.message };
-  const date = () => new Date(stages.clock());
-  const answerAlone = () => {
-    const evidence = begin(stages, null, socket as Socket);
-    evidence.denial = denial;
-    const answer = stages.answer(denial, evidence);
-    if (socket.writable) evidence.status = answer.status;
-    refuseOnSocket(socket, answer, date());
-    stages.record(evidence);
-  };
-  const place = connections.malformed(socket, answerAlone);
-  if (place.kind === 'now') answerAlone();
-  else if (place.kind === 'cut') socket.destroy();
-  else if (place.kind === 'in_place') {
-    place.exchange.broken = denial;
-    refuseOnSocket(socket, stages.answer(denial, begin(stages, place.exchange.request)), date());
-    socket.destroy();
+async function timed(evidence: Evidence, forwarding: Promise<Denial | null>): Promise<Denial | null> {
+  const started = performance.now();
+  try {
+    return await forwarding;
+  } finally {
+    evidence.timings.forward = performance.now() - started;
   }
 }
 
-/** Error codes of Node.js and its parser, and what they mean here. */
-function malformedReason(error: NodeJS.ErrnoException): Reason {
-  switch (error.code) {
-    case 'HPE_HEADER_OVERFLOW':
-      return 'request.headers_too_large';
-    case 'ERR_HTTP_REQUEST_TIMEOUT':
-      return 'request.timeout';
-    case 'HPE_UNEXPECTED_CONTENT_LENGTH':
-    case 'HPE_INVALID_CONTENT_LENGTH':
-    case 'HPE_INVALID_TRANSFER_ENCODING':
-    case 'HPE_INVALID_CHUNK_SIZE':
-    case 'HPE_CHUNK_EXTENSIONS_OVERFLOW':
-      return 'request.framing';
-    case 'HPE_INVALID_HEADER_TOKEN':
-    case 'HPE_UNEXPECTED_SPACE':
-      return 'request.header_malformed';
-    default:
-      return 'request.malformed';
-  }
+function evidenceOf(stages: Stages, request: IncomingMessage): Evidence {
+  const { method, url: target, socket } = request;
+  return beginEvidence(stages.clock(), { method, target, peerAddress: socket.remoteAddress });
 }
 
 /** `Expect: 100-continue` of one request: 100 is sent at most once, and not before the body is wanted (RFC 9110 §10.1.1). */
@@ -202,27 +177,15 @@ class HeldBody implements PendingBody {
   readonly #response: ServerResponse;
   heldBack: boolean;
 
-  constructor({ request, response, awaitsContinue }: Arrival) {
+  constructor(request: IncomingMessage, response: ServerResponse, awaitsContinue: boolean) {
     this.request = request;
     this.#response = response;
     this.heldBack = awaitsContinue;
   }
 
-  askForBody(): void {
+  askFor(): void {
     if (!this.heldBack) return;
     this.heldBack = false;
     this.#response.writeContinue();
   }
-}
-
-function begin(stages: Stages, request: IncomingMessage | null, socket?: Socket): Evidence {
-  return {
-    id: randomUUID(),
-    receivedAt: stages.clock(),
-    peerAddress: (request?.socket ?? socket)?.remoteAddress ?? '',
-    method: request?.method ?? '',
-    rawTarget: request?.url ?? '',
-    status: 0,
-    timings: { request: 0, token: 0, proof: 0, policy: 0, forward: 0 },
-  };
 }

@@ -1,10 +1,10 @@
 import { type AdminView, startAdmin } from '../admin/admin.ts';
 import type { GatewayConfig } from '../config/schema.ts';
+import { watchPolicyFiles } from '../policy/watch.ts';
 import type { Log } from '../telemetry/log.ts';
 import { aggregateMetrics, type MetricsSnapshot } from '../telemetry/metrics.ts';
 import { buildConfiguredPolicy } from './policy_build.ts';
 import { PolicyHolder } from './policy_holder.ts';
-import { watchPolicy } from './policy_watch.ts';
 import type { Running } from './processes.ts';
 import type { Readiness } from './readiness.ts';
 import { Workers } from './workers.ts';
@@ -22,7 +22,8 @@ export async function startPrimary(config: GatewayConfig, count: number, log: Lo
     if (await policy.replace(() => buildConfiguredPolicy(config.policy)))
       workers.tell({ kind: 'policy', artifact: policy.live().artifact });
   };
-  const watch = config.policy.watch ? watchPolicy(config.policy, rebuild, log) : null;
+  const { policy: source } = config;
+  const watch = source.watch ? watchPolicyFiles([source.path, ...source.data], () => void rebuild()) : null;
   const admin = await startAdmin(config.admin, adminView({ workers, count, policy, origin })).catch(
     async (error: unknown) => {
       await workers.stop(0);

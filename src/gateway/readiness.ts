@@ -1,3 +1,6 @@
+import type { PolicyHolder } from './policy_holder.ts';
+import type { Services } from './stages.ts';
+
 /** Whether requests can be served, and what says so. */
 export interface Readiness {
   readonly ready: boolean;
@@ -9,4 +12,25 @@ export interface ReadinessCheck {
   readonly name: string;
   readonly ok: boolean;
   readonly detail?: string;
+}
+
+/**
+ * What the services say of themselves. A policy that could not be replaced does not make the gateway unready: the one before it decides;
+ * the detail says so.
+ */
+export function readinessOf({ tokens, store, auditor }: Services, policy: PolicyHolder): Readiness {
+  const { ready, issuers } = tokens.health();
+  const replay = store.health();
+  const { revision, pendingFailure } = policy.status();
+  const checks: ReadinessCheck[] = [
+    { name: 'issuers', ok: ready, detail: issuers.map(({ issuer, state }) => `${issuer}: ${state}`).join('; ') },
+    { name: 'replay_store', ok: replay.healthy, detail: replay.detail },
+    {
+      name: 'policy',
+      ok: true,
+      detail: pendingFailure === null ? revision : `${revision} (a newer one was refused: ${pendingFailure})`,
+    },
+    { name: 'records', ok: auditor.available() },
+  ];
+  return { ready: checks.every(({ ok }) => ok), checks };
 }

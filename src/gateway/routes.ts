@@ -8,7 +8,8 @@ export const RESOURCE_METADATA_PATH = '/.well-known/oauth-protected-resource';
 export function buildRoutes(config: GatewayConfig, origin: string): Route[] {
   return config.routes.map((route) => ({
     name: route.name,
-    hosts: (route.hosts ?? [new URL(origin).hostname]).map((host) => host.toLowerCase()),
+    // A listed host may be reached on another port than callers use: behind a load balancer, or by a health check.
+    hosts: route.hosts?.map((host) => (hasPort(host) ? host : `${host}:*`).toLowerCase()) ?? [new URL(origin).hostname],
     pathPrefix: route.path_prefix,
     resource: route.resource,
     origin,
@@ -24,6 +25,10 @@ export function buildRoutes(config: GatewayConfig, origin: string): Route[] {
     },
     resourceMetadata: origin + resourceMetadataPath(route, origin),
   }));
+}
+
+function hasPort(host: string): boolean {
+  return /:\d+$/.test(host);
 }
 
 /** RFC 9728 §3.1: the well-known path is inserted before the path of the resource; a resource elsewhere gets the route's name instead. */

@@ -6,7 +6,7 @@ export type Binding = 'dpop' | 'mtls' | 'bearer';
 /** A path prefix of the gateway's origin and what stands behind it; made from configuration, shared by every stage, never changed. */
 export interface Route {
   readonly name: string;
-  /** Lower case, without port where it is the default one. */
+  /** Lower case; without port: that of the origin; with `:*`: any. */
   readonly hosts: readonly string[];
   /** Starts with `/`; matches whole segments. */
   readonly pathPrefix: string;

@@ -42,6 +42,8 @@ interface Tree {
 const AUTHORITY = /^([a-z0-9_](?:[a-z0-9._-]*[a-z0-9_])?|\[[0-9a-f:.]+\])(?::([0-9]{1,5}))?$/;
 /** Prefixes are compared with decoded segments, so an encoded one would match nothing; a dot segment neither. */
 const PREFIX_SEGMENT = /^(?!\.\.?$)[^%?#\\]+$/;
+/** After a host of a route: whatever port the caller names. */
+const ANY_PORT = ':*';
 const DEFAULT_PORTS: Readonly<Record<string, string>> = { http: '80', https: '443' };
 
 /**
@@ -60,7 +62,9 @@ export function createRouteTable(entries: readonly RouteEntry[]): RouteTable {
     }
   }
   const hosts = new Map([...trees].map(([authority, tree]) => [authority, createHostRoutes(tree)]));
-  return { find: (authority) => hosts.get(authority) };
+  return {
+    find: (authority) => hosts.get(authority) ?? hosts.get(`${AUTHORITY.exec(authority)?.[1]}${ANY_PORT}`),
+  };
 }
 
 /** Whether a text in lower case is a host, with or without a port, as it may stand in a Host header (RFC 9110 §7.2). */
@@ -70,14 +74,16 @@ export function isAuthority(text: string): boolean {
 
 /**
  * How a caller may name each host of a route. Without a port, a host has that of the origin; a caller that leaves the port out is
- * understood (RFC 9110 §4.2), one that names another port asks for somebody else.
+ * understood (RFC 9110 §4.2), one that names another port asks for somebody else. With `:*` the port does not matter.
  */
 function authoritiesOf(route: Route, scheme: string): { host: string; authority: string }[] {
   const standard = DEFAULT_PORTS[scheme] ?? '';
   const ours = AUTHORITY.exec(route.origin.slice(scheme.length + 3))?.[2] ?? standard;
   const found = route.hosts.flatMap((text) => {
-    const [, host, port] = AUTHORITY.exec(text.toLowerCase()) ?? [];
+    const anyPort = text.endsWith(ANY_PORT);
+    const [, host, port] = AUTHORITY.exec(text.toLowerCase().slice(0, anyPort ? -ANY_PORT.length : undefined)) ?? [];
     if (host === undefined) throw new Error(`route ${route.name}: ${JSON.stringify(text)} is not a host name`);
+    if (anyPort) return [{ host, authority: host + ANY_PORT }];
     const withPort = { host, authority: `${host}:${port ?? ours}` };
     return port === undefined || port === standard ? [withPort, { host, authority: host }] : [withPort];
   });

@@ -103,6 +103,15 @@ describe('RFC 9110 §7.2: the authority', () => {
     expect(tableOf({ origin, hosts }).find(authority) !== undefined).toBe(ours);
   });
 
+  it('takes any port of a host that is listed with :*', () => {
+    const table = tableOf({ hosts: ['gateway.internal:*'] });
+    for (const authority of ['gateway.internal', 'gateway.internal:8080', 'gateway.internal:443']) {
+      expect(table.find(authority)?.host).toBe('gateway.internal');
+    }
+    expect(table.find('other.internal:8080')).toBeUndefined();
+    expect(table.find('gateway.internal:*')).toBeUndefined();
+  });
+
   it('gives the host without port, and the scheme of the origin', () => {
     const table = tableOf({ origin: 'http://127.0.0.1:8080', hosts: ['127.0.0.1', '[::1]'] });
     expect(table.find('127.0.0.1:8080')).toMatchObject({ host: '127.0.0.1', scheme: 'http' });

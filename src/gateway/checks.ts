@@ -1,0 +1,72 @@
+import type { IncomingMessage } from 'node:http';
+import type { Checks } from '../kernel/check.ts';
+import type { Decision, Evidence, RequestContext, VerifiedProof, VerifiedToken } from '../kernel/context.ts';
+import type { Checked, MaybePromise } from '../kernel/result.ts';
+import type { Decide } from '../policy/decide.ts';
+import type { ProofVerifier } from '../proof/verifier.ts';
+import type { BodyReader } from '../request/body.ts';
+import type { TokenVerifier } from '../token/verify_token.ts';
+
+/** The stages that judge; shared by all requests. */
+export interface Judges {
+  readonly tokens: TokenVerifier;
+  readonly proofs: ProofVerifier;
+  readonly bodies: BodyReader;
+  readonly decide: Decide;
+}
+
+/** A request whose body has not been read. */
+export interface PendingBody {
+  readonly request: IncomingMessage;
+  /** True while the caller holds the body back (`Expect: 100-continue`). */
+  readonly heldBack: boolean;
+  /** Sends `100 Continue` once, when the caller waits for it. */
+  askFor(): void;
+}
+
+/** The checks for one request: each stage, its time taken down in the evidence. Where a stage answers at once, so does this. */
+export class TimedChecks implements Checks {
+  readonly #judges: Judges;
+  readonly #body: PendingBody;
+
+  constructor(judges: Judges, body: PendingBody) {
+    this.#judges = judges;
+    this.#body = body;
+  }
+
+  verifyToken(context: RequestContext, evidence: Evidence): MaybePromise<Checked<VerifiedToken>> {
+    const started = performance.now();
+    const token = this.#judges.tokens.verify(context);
+    return timed(token, started, (milliseconds) => {
+      evidence.timings.token = milliseconds;
+    });
+  }
+
+  verifyProof(context: RequestContext, token: VerifiedToken, evidence: Evidence): MaybePromise<Checked<VerifiedProof>> {
+    const started = performance.now();
+    const proof = this.#judges.proofs.verify(context, token);
+    return timed(proof, started, (milliseconds) => {
+      evidence.timings.proof = milliseconds;
+    });
+  }
+
+  readBody(context: RequestContext): MaybePromise<Checked<RequestContext>> {
+    const { request } = this.#body;
+    return this.#judges.bodies.readBody(context, request, () => this.#body.askFor());
+  }
+
+  decide(context: RequestContext, token: VerifiedToken, proof: VerifiedProof, evidence: Evidence): Checked<Decision> {
+    const started = performance.now();
+    const decision = this.#judges.decide(context, token, proof, evidence);
+    evidence.timings.policy = performance.now() - started;
+    return decision;
+  }
+}
+
+function timed<T>(result: MaybePromise<T>, started: number, note: (milliseconds: number) => void): MaybePromise<T> {
+  if (!(result instanceof Promise)) {
+    note(performance.now() - started);
+    return result;
+  }
+  return result.finally(() => note(performance.now() - started));
+}

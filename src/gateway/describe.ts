@@ -1,0 +1,112 @@
+import { existsSync } from 'node:fs';
+import { loadCatalogue } from '../config/catalogue.ts';
+import { ConfigError, type ConfigProblem } from '../config/problems.ts';
+import type { GatewayConfig, RouteConfig } from '../config/schema.ts';
+import { authorityOf } from '../net/listen.ts';
+import { readServerTls } from '../net/tls.ts';
+import { activatePolicy } from '../policy/load.ts';
+import { buildConfiguredPolicy } from './policy_build.ts';
+import { buildRoutes } from './routes.ts';
+
+/** What a configuration would serve. */
+export interface GatewayDescription {
+  readonly origin: string;
+  readonly listen: string;
+  readonly issuers: readonly string[];
+  readonly replay: string;
+  readonly policy: { readonly path: string; readonly entrypoint: string; readonly revision: string };
+  readonly routes: readonly RouteDescription[];
+}
+
+/** What one route would serve. */
+export interface RouteDescription {
+  readonly name: string;
+  readonly prefix: string;
+  readonly hosts: readonly string[];
+  readonly upstream: string;
+  readonly audience: string;
+  readonly bindings: readonly string[];
+  readonly methods: readonly string[];
+  readonly operations: number;
+}
+
+/**
+ * Reads whatever the configuration names and compiles the policy, as a start would, without listening.
+ * @throws ConfigError or Error that says what stands in the way
+ */
+export async function describeGateway(config: GatewayConfig): Promise<GatewayDescription> {
+  if (config.listen.tls !== undefined) readServerTls(config.listen.tls);
+  mustExist(filesOf(config));
+  const origin = originOf(config, config.listen.port);
+  const policy = await activatePolicy(await buildConfiguredPolicy(config.policy));
+  return {
+    origin,
+    listen: authorityOf(config.listen.address, config.listen.port),
+    issuers: config.issuers.map(({ issuer }) => issuer),
+    replay: config.replay.store,
+    policy: { path: config.policy.path, entrypoint: config.policy.entrypoint, revision: policy.revision },
+    routes: buildRoutes(config, origin).map((route, index) => {
+      const { upstream, operations } = config.routes[index] as RouteConfig;
+      return {
+        name: route.name,
+        prefix: route.pathPrefix,
+        hosts: route.hosts,
+        upstream: upstream.url,
+        audience: route.resource,
+        bindings: route.bindings,
+        methods: route.methods,
+        operations: operations === undefined ? 0 : loadCatalogue(operations).operations.length,
+      };
+    }),
+  };
+}
+
+/** The description as people read it, line by line. */
+export function printDescription(description: GatewayDescription): string[] {
+  const { policy } = description;
+  return [
+    `origin    ${description.origin} (listens on ${description.listen})`,
+    `issuers   ${description.issuers.join(', ')}`,
+    `replay    ${description.replay}`,
+    `policy    ${policy.path}, entrypoint ${policy.entrypoint}, revision ${policy.revision}`,
+    ...description.routes.flatMap((route) => [
+      '',
+      `route     ${route.name}: ${route.hosts.join(', ')} ${route.prefix} → ${route.upstream}`,
+      `          audience   ${route.audience}`,
+      `          bindings   ${route.bindings.join(', ')}${route.bindings.includes('bearer') ? '  (warning: a bearer token can be used by whoever holds it)' : ''}`,
+      `          methods    ${route.methods.join(', ')}`,
+      `          operations ${route.operations === 0 ? 'none: every operation is unknown to the policy' : route.operations}`,
+    ]),
+  ];
+}
+
+/** The origin that callers use: configured, or where the gateway listens. */
+export function originOf(config: GatewayConfig, port: number): string {
+  if (config.public_origin !== undefined) return config.public_origin.replace(/\/$/, '');
+  return new URL(`${config.listen.tls === undefined ? 'http' : 'https'}://${authorityOf(config.listen.address, port)}`)
+    .origin;
+}
+
+/** Files that are read when they are needed, not at start; a missing one should be known before. */
+function filesOf(config: GatewayConfig): [string, string | undefined][] {
+  return [
+    ...config.issuers.map(({ jwks_file }, index): [string, string | undefined] => [
+      `issuers[${index}].jwks_file`,
+      jwks_file,
+    ]),
+    ...config.routes.flatMap(({ upstream }, index): [string, string | undefined][] => [
+      [`routes[${index}].upstream.ca_file`, upstream.ca_file],
+      [`routes[${index}].upstream.credential.value_file`, upstream.credential?.value_file],
+    ]),
+    ['replay.redis.password_file', config.replay.redis?.password_file],
+  ];
+}
+
+function mustExist(files: readonly [string, string | undefined][]): void {
+  const problems = files.flatMap(([key, file]): ConfigProblem[] =>
+    file === undefined || existsSync(file)
+      ? []
+      : [{ file, line: null, column: null, key, message: 'there is no such file' }],
+  );
+  if (problems.length > 0) throw new ConfigError(problems);
+}

@@ -1,0 +1,26 @@
+import type { Server } from 'node:http';
+import type { MetricSources } from '../telemetry/source_metrics.ts';
+import type { PolicyHolder } from './policy_holder.ts';
+import type { Services } from './stages.ts';
+
+/** Where the metrics read the state of the gateway's parts. */
+export function metricSourcesOf(
+  { tokens, proofs, store, auditor }: Services,
+  policy: PolicyHolder,
+  server: Server,
+): MetricSources {
+  let connections = 0;
+  server.on('connection', (socket) => {
+    connections++;
+    socket.once('close', () => {
+      connections--;
+    });
+  });
+  return {
+    caches: () => ({ tokens: tokens.stats(), proof_keys: proofs.stats().keys }),
+    replay: () => ({ ...store.stats(), up: store.health().healthy }),
+    policy: () => policy.status(),
+    records: () => auditor.stats(),
+    connections: () => connections,
+  };
+}

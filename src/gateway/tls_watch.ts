@@ -1,0 +1,25 @@
+import type { Server } from 'node:http';
+import type { Server as TlsServer } from 'node:https';
+import { readServerTls, type ServerTlsFiles, tlsFilesVersion } from '../net/tls.ts';
+import type { Log } from '../telemetry/log.ts';
+
+/** Milliseconds between two looks at the files. */
+const LOOK_EVERY_MS = 2000;
+
+/** Uses a new certificate or key for new connections as soon as the files change; a broken one is refused and the old one stays. */
+export function watchTls(server: Server, files: ServerTlsFiles, log: Log): { close(): void } {
+  let version = tlsFilesVersion(files);
+  const timer = setInterval(() => {
+    const seen = tlsFilesVersion(files);
+    if (seen === version) return;
+    version = seen;
+    try {
+      (server as TlsServer).setSecureContext(readServerTls(files));
+      log.info({ certificate_file: files.certificate_file }, 'a new certificate is used for new connections');
+    } catch (error) {
+      log.error({ err: error }, 'the new certificate was refused; the old one stays');
+    }
+  }, LOOK_EVERY_MS);
+  timer.unref();
+  return { close: () => clearInterval(timer) };
+}
