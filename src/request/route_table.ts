@@ -63,7 +63,10 @@ export function createRouteTable(entries: readonly RouteEntry[]): RouteTable {
   }
   const hosts = new Map([...trees].map(([authority, tree]) => [authority, createHostRoutes(tree)]));
   return {
-    find: (authority) => hosts.get(authority) ?? hosts.get(`${AUTHORITY.exec(authority)?.[1]}${ANY_PORT}`),
+    find: (authority) => {
+      const host = AUTHORITY.exec(authority)?.[1];
+      return host === undefined ? undefined : (hosts.get(authority) ?? hosts.get(host + ANY_PORT));
+    },
   };
 }
 
