@@ -1,0 +1,143 @@
+import http, { type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { MaybePromise } from '../kernel/result.ts';
+import { authorityOf, listen } from '../net/listen.ts';
+import { stopServer } from '../net/stop.ts';
+import type { Log } from '../telemetry/log.ts';
+import { isLoopbackAddress, isTrustedHost } from './host.ts';
+
+/** What the admin port shows of the program; the admin port knows nothing else of it. */
+export interface AdminView {
+  /** Whether the process works at all; false makes an orchestrator restart it. */
+  live(): boolean;
+  /** Whether requests can be served. */
+  ready(): MaybePromise<AdminReadiness>;
+  metrics(): MaybePromise<AdminMetrics>;
+}
+
+/** The answer of /readyz. */
+export interface AdminReadiness {
+  readonly ready: boolean;
+  /** Where requests are served, which is of use when the port was chosen by the system. */
+  readonly origin?: string;
+  readonly checks: readonly { readonly name: string; readonly ok: boolean; readonly detail?: string }[];
+}
+
+/** The answer of /metrics. */
+export interface AdminMetrics {
+  readonly contentType: string;
+  readonly body: string;
+}
+
+/** An admin port that is open. */
+export interface RunningAdmin {
+  readonly origin: string;
+  close(): Promise<void>;
+}
+
+/** Milliseconds that a view may take to answer. */
+const ANSWER_MS = 5000;
+/** Milliseconds that answers under way may take when the port is closed. */
+const GRACE_MS = 1000;
+
+/** Few requests, small and quick: whoever can reach the port must not be able to keep it, or the gateway, busy. */
+const LIMITS = {
+  maxHeaderSize: 8192,
+  headersTimeout: 5000,
+  requestTimeout: 5000,
+  keepAliveTimeout: 5000,
+  connectionsCheckingInterval: 1000,
+} as const;
+const CONNECTIONS = 64;
+
+/** Nothing here is meant for a browser to show, keep, frame or load from elsewhere. */
+const HEADERS = {
+  'Cache-Control': 'no-store',
+  'Content-Security-Policy': "default-src 'none'; frame-ancestors 'none'",
+  'Cross-Origin-Resource-Policy': 'same-origin',
+  'Referrer-Policy': 'no-referrer',
+  'X-Content-Type-Options': 'nosniff',
+} as const;
+
+/**
+ * Opens the admin port: /livez, /readyz and /metrics. A view that fails or takes too long is answered with 503.
+ * @throws Error that says which address cannot be listened on, and what to do
+ */
+export async function startAdmin(
+  at: { readonly address: string; readonly port: number },
+  view: AdminView,
+  log?: Log,
+): Promise<RunningAdmin> {
+  const server = http.createServer(LIMITS, (request, response) => {
+    // A body is not read, so the connection cannot be used again after one.
+    if (hasBody(request)) response.setHeader('Connection', 'close');
+    void answer(request, at.address, view)
+      .catch((error: unknown) => {
+        log?.error({ err: error, url: request.url }, 'the admin port could not answer');
+        return words(503, 'no answer');
+      })
+      .then((page) => send(request, response, page));
+  });
+  server.maxConnections = CONNECTIONS;
+  const port = await listen(server, at.address, at.port);
+  return { origin: `http://${authorityOf(at.address, port)}`, close: () => close(server) };
+}
+
+interface Page {
+  readonly status: number;
+  readonly contentType: string;
+  readonly body: string;
+}
+
+async function answer(request: IncomingMessage, address: string, view: AdminView): Promise<Page> {
+  // A page of another site must not read this port by giving its own name our address (DNS rebinding).
+  if (isLoopbackAddress(address) && !isTrustedHost(request.headers.host)) return words(421, 'unknown host');
+  const [path] = (request.url ?? '').split('?', 1);
+  const show = path === undefined ? undefined : PAGES[path];
+  if (show === undefined) return words(404, 'not found; there are /livez, /readyz and /metrics');
+  if (request.method !== 'GET' && request.method !== 'HEAD') return words(405, 'only GET and HEAD');
+  return inTime(show(view));
+}
+
+const PAGES: Readonly<Record<string, (view: AdminView) => MaybePromise<Page>>> = Object.assign(Object.create(null), {
+  '/livez': (view: AdminView) => (view.live() ? words(200, 'live') : words(503, 'not live')),
+  '/readyz': async (view: AdminView) => {
+    const state = await view.ready();
+    return { status: state.ready ? 200 : 503, contentType: 'application/json', body: `${JSON.stringify(state)}\n` };
+  },
+  '/metrics': async (view: AdminView) => ({ status: 200, ...(await view.metrics()) }),
+});
+
+function send(request: IncomingMessage, response: ServerResponse, page: Page): void {
+  if (page.status === 405) response.setHeader('Allow', 'GET, HEAD');
+  response.writeHead(page.status, {
+    ...HEADERS,
+    'Content-Type': page.contentType,
+    'Content-Length': Buffer.byteLength(page.body),
+  });
+  response.end(request.method === 'HEAD' ? undefined : page.body);
+}
+
+function words(status: number, text: string): Page {
+  return { status, contentType: 'text/plain; charset=utf-8', body: `${text}\n` };
+}
+
+function hasBody(request: IncomingMessage): boolean {
+  const length = request.headers['content-length'];
+  return request.headers['transfer-encoding'] !== undefined || (length !== undefined && length !== '0');
+}
+
+async function inTime(page: MaybePromise<Page>): Promise<Page> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<Page>((_resolve, reject) => {
+    timer = setTimeout(() => reject(new Error(`no answer within ${ANSWER_MS} ms`)), ANSWER_MS);
+  });
+  try {
+    return await Promise.race([page, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+async function close(server: Server): Promise<void> {
+  await stopServer(server, GRACE_MS);
+}
