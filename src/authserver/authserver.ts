@@ -1,13 +1,12 @@
-import type { Server } from 'node:http';
 import type { AuthServerConfig } from '../config/authserver_schema.ts';
 import type { Clock } from '../kernel/clock.ts';
-import { createHttpServer } from '../net/http_server.ts';
 import { authorityOf, listen } from '../net/listen.ts';
+import { type Answer, createPlainServer } from '../net/plain_server.ts';
 import { stopServer } from '../net/stop.ts';
 import { readServerTls } from '../net/tls.ts';
 import type { Log } from '../telemetry/log.ts';
 import { makeClients } from './clients.ts';
-import { type Answer, makeEndpoints, sendError } from './endpoints.ts';
+import { makeEndpoints, sendError } from './endpoints.ts';
 import { quietly } from './quiet_start.ts';
 import { loadSigningKeys } from './signing_keys.ts';
 import { UsedIds } from './used_ids.ts';
@@ -30,14 +29,6 @@ export interface RunningAuthServer {
   close(): Promise<void>;
 }
 
-/** Bounds of a connection; requests are small and come from programs. */
-const LIMITS = {
-  header_bytes: 32_768,
-  request_timeout_ms: 10_000,
-  headers_timeout_ms: 10_000,
-  keep_alive_timeout_ms: 30_000,
-  connections: 1000,
-};
 const STOP_GRACE_MS = 5000;
 
 /**
@@ -53,8 +44,9 @@ export async function startAuthServer(options: AuthServerOptions): Promise<Runni
     Promise.all([import('./provider.ts'), import('./issuance.ts')]),
   );
   let answer: Answer = (_request, response) => sendError(response, 503, 'temporarily_unavailable');
-  const server = makeServer(config, (request, response) => answer(request, response));
   const { address, tls } = config.listen;
+  const tlsOptions = tls === undefined ? null : readServerTls({ ...tls, client_certificates: 'none' });
+  const server = createPlainServer((request, response) => answer(request, response), tlsOptions);
   const port = await listen(server, address, config.listen.port);
   const origin = `${tls === undefined ? 'http' : 'https'}://${authorityOf(address, port)}`;
   const issuer = config.issuer ?? origin;
@@ -66,22 +58,4 @@ export async function startAuthServer(options: AuthServerOptions): Promise<Runni
     throw error;
   }
   return { issuer, address: origin, close: async () => void (await stopServer(server, STOP_GRACE_MS)) };
-}
-
-function makeServer(config: AuthServerConfig, answer: Answer): Server {
-  const { tls } = config.listen;
-  return createHttpServer(
-    {
-      request: (request, response, awaitsContinue) => {
-        if (awaitsContinue) response.writeContinue();
-        answer(request, response);
-      },
-      upgrade: (_request, socket) => socket.destroy(),
-      malformed: (_error, socket) =>
-        socket.end('HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n'),
-      overloaded: (socket) => socket.destroy(),
-    },
-    LIMITS,
-    tls === undefined ? null : readServerTls({ ...tls, client_certificates: 'none' }),
-  );
 }

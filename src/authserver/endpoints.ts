@@ -1,9 +1,7 @@
-import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { ServerResponse } from 'node:http';
 import type { Provider } from 'oidc-provider';
+import type { Answer } from '../net/plain_server.ts';
 import { describeServer, ENDPOINTS } from './metadata.ts';
-
-/** Answers a request; never throws. */
-export type Answer = (request: IncomingMessage, response: ServerResponse) => void;
 
 const READ = ['GET', 'HEAD'];
 

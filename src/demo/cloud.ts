@@ -1,7 +1,7 @@
 import { timingSafeEqual } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { createHttpServer } from '../net/http_server.ts';
 import { authorityOf, listen } from '../net/listen.ts';
+import { createPlainServer } from '../net/plain_server.ts';
 import { stopServer } from '../net/stop.ts';
 import { parseStrictJson } from '../oauth/strict_json.ts';
 import { sha256Base64url } from '../oauth/thumbprint.ts';
@@ -25,14 +25,6 @@ export interface RunningDemoCloud {
 
 const MAXIMUM_BODY = 16_384;
 const MAXIMUM_TEXT = 1024;
-const LIMITS = {
-  header_bytes: 32_768,
-  request_timeout_ms: 10_000,
-  headers_timeout_ms: 10_000,
-  keep_alive_timeout_ms: 30_000,
-  connections: 1000,
-};
-
 /**
  * Starts the cloud API of the demo: an ordinary HTTP service with a small JSON API, which knows nothing of tokens, proofs or policies. It
  * takes calls from whoever has its credential, as a cloud does from the gateway.
@@ -40,22 +32,12 @@ const LIMITS = {
 export async function startDemoCloud(options: DemoCloudOptions): Promise<RunningDemoCloud> {
   const store = new CloudStore();
   const { address = '127.0.0.1', credential } = options;
-  const server = createHttpServer(
-    {
-      request: (request, response, awaitsContinue) => {
-        if (awaitsContinue) response.writeContinue();
-        serve(store, credential, request).then(
-          (answer) => send(response, answer),
-          () => response.destroy(),
-        );
-      },
-      upgrade: (_request, socket) => socket.destroy(),
-      malformed: (_error, socket) => socket.destroy(),
-      overloaded: (socket) => socket.destroy(),
-    },
-    LIMITS,
-    null,
-  );
+  const server = createPlainServer((request, response) => {
+    serve(store, credential, request).then(
+      (answer) => send(response, answer),
+      () => response.destroy(),
+    );
+  });
   const port = await listen(server, address, options.port);
   return { origin: `http://${authorityOf(address, port)}`, close: async () => void (await stopServer(server, 1000)) };
 }
