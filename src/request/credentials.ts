@@ -7,8 +7,8 @@ import type { QueryParameters } from './query.ts';
 /** The name of the parameter that carries a token in a query or a form (RFC 6750 §2.2, §2.3). */
 export const TOKEN_PARAMETER = 'access_token';
 
-/** RFC 9110 §11.4: a scheme, and after one or more spaces whatever belongs to it. */
-const AUTHORIZATION = /^([!#$%&'*+.^_`|~0-9A-Za-z-]+)(?: +(.*))?$/;
+/** RFC 9110 §11.1. */
+const SCHEME = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
 /** RFC 9110 §11.2. */
 const TOKEN68 = /^[A-Za-z0-9\-._~+/]+=*$/;
 
@@ -21,12 +21,21 @@ export function readCredentials(headers: HeaderSection, query: QueryParameters):
   if (headers.authorizationRepeated) return deny('request.credentials_repeated');
   if (query[TOKEN_PARAMETER] !== undefined) return deny('request.credentials_in_query');
   if (headers.authorization === null) return deny('request.credentials_missing');
-  const [, name, token] = AUTHORIZATION.exec(headers.authorization) ?? [];
-  if (name === undefined) return deny('request.credentials_malformed');
+  const space = headers.authorization.indexOf(' ');
+  const name = space < 0 ? headers.authorization : headers.authorization.slice(0, space);
+  if (!SCHEME.test(name)) return deny('request.credentials_malformed');
   const scheme = schemeOf(name);
   if (scheme === null) return deny('request.scheme_unsupported');
-  if (token === undefined || !TOKEN68.test(token)) return deny('request.credentials_malformed');
-  return pass({ scheme, token });
+  const token = tokenAfter(headers.authorization, space);
+  return TOKEN68.test(token) ? pass({ scheme, token }) : deny('request.credentials_malformed');
+}
+
+/** What follows the scheme and one or more spaces (RFC 9110 §11.4); empty when there is no space. */
+function tokenAfter(value: string, space: number): string {
+  if (space < 0) return '';
+  let start = space;
+  while (value.charCodeAt(start) === 0x20) start++;
+  return value.slice(start);
 }
 
 /** RFC 9110 §11.1: schemes are compared without case. */

@@ -38,12 +38,16 @@ interface Tree {
   readonly root: Node;
 }
 
+/** A way to name a host of a route; `port` null: none named, `*`: any or none. */
+interface Name {
+  readonly host: string;
+  readonly port: string | null;
+}
+
 /** RFC 3986 §3.2.2 without what no host of ours has: percent-encoding, sub-delims and IPvFuture. */
 const AUTHORITY = /^([a-z0-9_](?:[a-z0-9._-]*[a-z0-9_])?|\[[0-9a-f:.]+\])(?::([0-9]{1,5}))?$/;
 /** Prefixes are compared with decoded segments, so an encoded one would match nothing; a dot segment neither. */
 const PREFIX_SEGMENT = /^(?!\.\.?$)[^%?#\\]+$/;
-/** After a host of a route: whatever port the caller names. */
-const ANY_PORT = ':*';
 const DEFAULT_PORTS: Readonly<Record<string, string>> = { http: '80', https: '443' };
 
 /**
@@ -51,21 +55,27 @@ const DEFAULT_PORTS: Readonly<Record<string, string>> = { http: '80', https: '44
  * @throws Error that names the route, when a host cannot be read or two routes have the same host and prefix
  */
 export function createRouteTable(entries: readonly RouteEntry[]): RouteTable {
-  const trees = new Map<string, Tree>();
-  for (const entry of entries) {
-    const { route } = entry;
-    const scheme = route.origin.slice(0, route.origin.indexOf(':'));
-    for (const { host, authority } of authoritiesOf(route, scheme)) {
-      const tree = trees.get(authority) ?? { host, scheme, root: createNode() };
-      trees.set(authority, tree);
-      insert(tree.root, entry, authority);
-    }
+  const named = entries.flatMap((entry) => namesOf(entry.route).map((name) => ({ ...name, entry })));
+  const exact = new Map<string, Tree>();
+  const anyPort = new Map<string, Tree>();
+  for (const { host, port, entry } of named) {
+    const [trees, key] = port === '*' ? [anyPort, host] : [exact, port === null ? host : `${host}:${port}`];
+    const tree = trees.get(key) ?? { host, scheme: schemeOf(entry.route), root: createNode() };
+    trees.set(key, tree);
+    insert(tree, entry);
   }
-  const hosts = new Map([...trees].map(([authority, tree]) => [authority, createHostRoutes(tree)]));
+  // Only one tree is searched, so a host that some routes name with a port has the routes of any port there too.
+  for (const { host, entry } of named.filter(({ port }) => port === '*')) {
+    for (const tree of exact.values()) if (tree.host === host) insert(tree, entry);
+  }
+  const byAuthority = new Map([...exact].map(([authority, tree]) => [authority, createHostRoutes(tree)]));
+  const byHost = new Map([...anyPort].map(([host, tree]) => [host, createHostRoutes(tree)]));
   return {
-    find: (authority) => {
+    find(authority) {
+      const found = byAuthority.get(authority);
+      if (found !== undefined || byHost.size === 0) return found;
       const host = AUTHORITY.exec(authority)?.[1];
-      return host === undefined ? undefined : (hosts.get(authority) ?? hosts.get(host + ANY_PORT));
+      return host === undefined ? undefined : byHost.get(host);
     },
   };
 }
@@ -79,26 +89,34 @@ export function isAuthority(text: string): boolean {
  * How a caller may name each host of a route. Without a port, a host has that of the origin; a caller that leaves the port out is
  * understood (RFC 9110 §4.2), one that names another port asks for somebody else. With `:*` the port does not matter.
  */
-function authoritiesOf(route: Route, scheme: string): { host: string; authority: string }[] {
-  const standard = DEFAULT_PORTS[scheme] ?? '';
-  const ours = AUTHORITY.exec(route.origin.slice(scheme.length + 3))?.[2] ?? standard;
-  const found = route.hosts.flatMap((text) => {
-    const anyPort = text.endsWith(ANY_PORT);
-    const [, host, port] = AUTHORITY.exec(text.toLowerCase().slice(0, anyPort ? -ANY_PORT.length : undefined)) ?? [];
-    if (host === undefined) throw new Error(`route ${route.name}: ${JSON.stringify(text)} is not a host name`);
-    if (anyPort) return [{ host, authority: host + ANY_PORT }];
-    const withPort = { host, authority: `${host}:${port ?? ours}` };
-    return port === undefined || port === standard ? [withPort, { host, authority: host }] : [withPort];
-  });
-  return [...new Map(found.map((item) => [item.authority, item])).values()];
+function namesOf(route: Route): Name[] {
+  const standard = DEFAULT_PORTS[schemeOf(route)] ?? null;
+  const ours = AUTHORITY.exec(route.origin.slice(schemeOf(route).length + 3))?.[2] ?? standard;
+  const names = new Map<string, Name>();
+  for (const text of route.hosts) {
+    const anyPort = text.endsWith(':*');
+    const [, host, port] = AUTHORITY.exec(text.toLowerCase().slice(0, anyPort ? -2 : undefined)) ?? [];
+    if (host === undefined || (anyPort && port !== undefined)) {
+      throw new Error(`route ${route.name}: ${JSON.stringify(text)} is not a host name`);
+    }
+    const bare = port === undefined || port === standard;
+    for (const accepted of anyPort ? ['*'] : bare ? [port ?? ours, null] : [port]) {
+      names.set(`${host}:${accepted}`, { host, port: accepted });
+    }
+  }
+  return [...names.values()];
+}
+
+function schemeOf(route: Route): string {
+  return route.origin.slice(0, route.origin.indexOf(':'));
 }
 
 function createNode(): Node {
   return { children: new Map(), entry: null };
 }
 
-function insert(root: Node, entry: RouteEntry, authority: string): void {
-  let node = root;
+function insert(tree: Tree, entry: RouteEntry): void {
+  let node = tree.root;
   for (const segment of entry.route.pathPrefix.split('/')) {
     if (segment === '') continue; // The first, before the leading slash; the last, after a trailing one.
     if (!PREFIX_SEGMENT.test(segment)) {
@@ -110,9 +128,9 @@ function insert(root: Node, entry: RouteEntry, authority: string): void {
     node.children.set(segment, next);
     node = next;
   }
-  if (node.entry !== null) {
+  if (node.entry !== null && node.entry !== entry) {
     const names = `${node.entry.route.name} and ${entry.route.name}`;
-    throw new Error(`routes ${names} have the same path_prefix ${entry.route.pathPrefix} on ${authority}`);
+    throw new Error(`routes ${names} have the same path_prefix ${entry.route.pathPrefix} on ${tree.host}`);
   }
   node.entry = entry;
 }

@@ -330,6 +330,8 @@ describe('the order of refusals: each one is found although everything after it 
     ['request.header_repeated', { fields: ['Content-Type', 'a/b', 'Content-Type', 'a/b'] }],
     ['request.credentials_missing', { credentials: [] }],
     ['request.credentials_malformed', { credentials: ['Authorization', 'DPoP'] }],
+    ['request.credentials_malformed', { credentials: ['Authorization', 'DPoP a\0b'] }],
+    ['request.credentials_malformed', { credentials: ['Authorization', 'DPoP a\r\nX: y'] }],
     ['request.credentials_repeated', { credentials: [...CREDENTIALS, 'Authorization', 'DPoP token'] }],
     ['request.credentials_in_query', { url: '/v1/projects?access_token=x' }],
     ['request.proof_repeated', { fields: ['dpop', 'proof'] }],

@@ -110,6 +110,18 @@ describe('RFC 9110 §7.2: the authority', () => {
     }
     expect(table.find('other.internal:8080')).toBeUndefined();
     expect(table.find('gateway.internal:*')).toBeUndefined();
+    expect(table.find('gateway.internal:x')).toBeUndefined();
+  });
+
+  it('routes of any port stand beside those of one port', () => {
+    const table = tableOf(
+      { name: 'any', hosts: ['a.example.com:*'], pathPrefix: '/v1' },
+      { name: 'one', hosts: ['a.example.com:9443'], pathPrefix: '/v2' },
+    );
+    expect(nameOf(table, 'a.example.com:9443', '/v1')).toBe('any');
+    expect(nameOf(table, 'a.example.com:9443', '/v2')).toBe('one');
+    expect(nameOf(table, 'a.example.com:1', '/v1')).toBe('any');
+    expect(nameOf(table, 'a.example.com:1', '/v2')).toBeNull();
   });
 
   it('gives the host without port, and the scheme of the origin', () => {
@@ -180,6 +192,12 @@ describe('configuration errors', () => {
       /same path_prefix/,
     ],
     ['a host with a path', [{ name: 'a', hosts: ['a.example.com/x'] }], /route a: "a\.example\.com\/x" is not a host/],
+    [
+      'two routes at one place, one of them on any port',
+      [{ name: 'a' }, { name: 'b', hosts: ['cloud.example.com:*'] }],
+      /same path_prefix/,
+    ],
+    ['a port and any port', [{ name: 'a', hosts: ['a.example.com:1:*'] }], /not a host name/],
     ['a wildcard', [{ name: 'a', hosts: ['*.example.com'] }], /not a host name/],
     ['an encoded prefix', [{ name: 'a', pathPrefix: '/v1/%70' }], /route a: path_prefix .* once decoded/],
     ['a dot segment', [{ name: 'a', pathPrefix: '/v1/../x' }], /once decoded/],
@@ -188,8 +206,7 @@ describe('configuration errors', () => {
   });
 
   it('one route may name a host twice', () => {
-    expect(nameOf(tableOf({ hosts: ['a.example.com', 'A.example.com:443'] }), 'a.example.com', '/v1/projects')).toBe(
-      'projects',
-    );
+    const table = tableOf({ hosts: ['a.example.com', 'A.example.com:443', 'a.example.com:*'] });
+    expect(nameOf(table, 'a.example.com', '/v1/projects')).toBe('projects');
   });
 });
