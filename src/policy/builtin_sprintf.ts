@@ -1,4 +1,4 @@
-import { RegoNumber, RegoObject, RegoSet, type RegoValue } from './rego_value.ts';
+import { RegoNumber, RegoObject, RegoSet, type RegoValue, sortedEntries, sortedMembers } from './rego_value.ts';
 
 /**
  * `sprintf` with Go's rules, as OPA uses them: numbers are int64, big integers or float64, strings are strings, any
@@ -107,8 +107,9 @@ function pad(text: string, width: number, flags: string): string {
 
 function renderNumber(directive: Directive, argument: Exclude<Argument, { kind: 'string' }>): string | undefined {
   const { verb, width, precision } = directive;
-  // Go reads `%+v` as another way to print structures.
-  const flags = verb === 'v' ? directive.flags.replaceAll('+', '') : directive.flags;
+  // Go reads `%+v` as another way to print structures; its big integers do not.
+  const structural = verb === 'v' && !(argument.kind === 'integer' && isBig(argument.value));
+  const flags = structural ? directive.flags.replaceAll('+', '') : directive.flags;
   const digits =
     argument.kind === 'integer' ? integerDigits(directive, argument.value) : floatDigits(directive, argument.value);
   if (digits === undefined) return undefined;
@@ -140,11 +141,11 @@ function floatDigits({ source, verb, precision }: Directive, value: number): str
   return shortestFloat(Math.abs(value));
 }
 
-/** The fewest digits that name the number, with an exponent below 1e-4 and from 1e21 on. */
+/** The fewest digits that name the number, with an exponent below 1e-4 and from 1e6 on. */
 function shortestFloat(value: number): string {
   const [mantissa = '', exponentText = '0'] = value.toExponential().split('e');
   const exponent = Number(exponentText);
-  if (exponent < -4 || exponent >= 21) {
+  if (exponent < -4 || exponent >= 6) {
     const digits = String(Math.abs(exponent)).padStart(2, '0');
     return `${Object.is(value, -0) ? '-' : ''}${mantissa}e${exponent < 0 ? '-' : '+'}${digits}`;
   }
@@ -193,14 +194,16 @@ function goQuote(text: string): string {
   return `"${quoted.join('')}"`;
 }
 
-/** A value as Rego source; members stand in the order in which the policy's runtime lists them, which is Rego's. */
+/** A value as Rego source. */
 function regoText(value: RegoValue): string {
   if (typeof value === 'string') return goQuote(value);
   if (value instanceof RegoNumber) return value.text;
   if (value instanceof RegoSet)
-    return value.members.length === 0 ? 'set()' : `{${value.members.map(regoText).join(', ')}}`;
+    return value.members.length === 0 ? 'set()' : `{${sortedMembers(value).map(regoText).join(', ')}}`;
   if (value instanceof RegoObject) {
-    return `{${value.entries.map(([key, entry]) => `${regoText(key)}: ${regoText(entry)}`).join(', ')}}`;
+    return `{${sortedEntries(value)
+      .map(([key, entry]) => `${regoText(key)}: ${regoText(entry)}`)
+      .join(', ')}}`;
   }
   if (Array.isArray(value)) return `[${value.map(regoText).join(', ')}]`;
   return String(value);

@@ -37,37 +37,86 @@ export function parseRfc3339Ns(text: string): bigint | undefined {
   return ns < SMALLEST_INT64 || ns > LARGEST_INT64 ? undefined : ns;
 }
 
-/**
- * The second in which a time lies, in UTC. OPA also takes `[ns, zone, layout]`; zones other than UTC depend on the
- * machine's zone database there, so they are no part of what a policy may use here.
- */
-function secondOf(time: RegoValue | undefined): Date | undefined {
-  const [ns, zone] = Array.isArray(time) ? (time as readonly RegoValue[]) : [time];
-  if (zone !== undefined && zone !== '' && zone !== 'UTC') {
-    if (typeof zone !== 'string') return undefined;
-    throw new Error(`time zone "${zone}": a policy in the gateway knows UTC only`);
+/** A time as a calendar and a clock in some zone show it; the month counts from 1. */
+interface LocalTime {
+  readonly year: number;
+  readonly month: number;
+  readonly day: number;
+  readonly hour: number;
+  readonly minute: number;
+  readonly second: number;
+}
+
+/** Between these, in seconds, OPA's zone data and this machine's were found to agree: 1970 to 2100. */
+const ZONES_AGREE = { from: 0, to: 4_102_444_800 };
+
+/** Formats by zone; the names can come from outside, so there is an end to them. */
+const formats = new Map<string, Intl.DateTimeFormat>();
+const FORMATS_LIMIT = 200;
+
+/** Undefined where Go's zone database has no such name: there the case of letters counts. */
+function formatOf(zone: string): Intl.DateTimeFormat | undefined {
+  const known = formats.get(zone);
+  if (known !== undefined) return known;
+  if (!/^[A-Z][\w+/-]*$/.test(zone)) return undefined;
+  let format: Intl.DateTimeFormat;
+  try {
+    const numeric = { year: 'numeric', month: 'numeric', day: 'numeric', hour: 'numeric', minute: 'numeric' } as const;
+    format = new Intl.DateTimeFormat('en-GB', { ...numeric, second: 'numeric', hourCycle: 'h23', timeZone: zone });
+  } catch {
+    return undefined;
   }
+  const { timeZone } = format.resolvedOptions();
+  if (timeZone !== zone && timeZone.toLowerCase() === zone.toLowerCase()) return undefined;
+  if (formats.size >= FORMATS_LIMIT) formats.clear();
+  formats.set(zone, format);
+  return format;
+}
+
+function inZone(seconds: number, zone: string): LocalTime | undefined {
+  if (zone === 'Local') throw new Error('time zone "Local": decisions do not depend on the machine');
+  const format = formatOf(zone);
+  if (format === undefined) return undefined;
+  if (seconds < ZONES_AGREE.from || seconds >= ZONES_AGREE.to) {
+    throw new Error(`time zone "${zone}": known from 1970 to 2100 only`);
+  }
+  const parts = new Map(format.formatToParts(seconds * 1000).map(({ type, value }) => [type, Number(value)]));
+  const part = (type: Intl.DateTimeFormatPartTypes): number => parts.get(type) ?? 0;
+  const date = { year: part('year'), month: part('month'), day: part('day') };
+  return { ...date, hour: part('hour'), minute: part('minute'), second: part('second') };
+}
+
+function inUtc(seconds: number): LocalTime {
+  const time = new Date(seconds * 1000);
+  const date = { year: time.getUTCFullYear(), month: time.getUTCMonth() + 1, day: time.getUTCDate() };
+  return { ...date, hour: time.getUTCHours(), minute: time.getUTCMinutes(), second: time.getUTCSeconds() };
+}
+
+/** Reads `ns`, `[ns]`, `[ns, zone]` or `[ns, zone, layout]`; the layout, which is for formatting, must be a string. */
+function localTime(time: RegoValue | undefined): LocalTime | undefined {
+  const [ns, zone = '', layout = ''] = Array.isArray(time) ? (time as readonly RegoValue[]) : [time];
   const value = ns instanceof RegoNumber ? integerOf(ns) : undefined;
   if (value === undefined || value < SMALLEST_INT64 || value > LARGEST_INT64) return undefined;
+  if (typeof zone !== 'string' || typeof layout !== 'string') return undefined;
   const remainder = value % NS_PER_SECOND;
-  const seconds = (value - remainder) / NS_PER_SECOND - (remainder < 0n ? 1n : 0n);
-  return new Date(Number(seconds) * 1000);
+  const seconds = Number((value - remainder) / NS_PER_SECOND) - (remainder < 0n ? 1 : 0);
+  return zone === '' || zone === 'UTC' ? inUtc(seconds) : inZone(seconds, zone);
 }
 
-/** `time.clock`: hour, minute, second in UTC. */
+/** `time.clock`: hour, minute, second. */
 export function clockOf(time: RegoValue | undefined): readonly number[] | undefined {
-  const date = secondOf(time);
-  return date && [date.getUTCHours(), date.getUTCMinutes(), date.getUTCSeconds()];
+  const local = localTime(time);
+  return local && [local.hour, local.minute, local.second];
 }
 
-/** `time.date`: year, month from 1, day of the month in UTC. */
+/** `time.date`: year, month from 1, day of the month. */
 export function dateOf(time: RegoValue | undefined): readonly number[] | undefined {
-  const date = secondOf(time);
-  return date && [date.getUTCFullYear(), date.getUTCMonth() + 1, date.getUTCDate()];
+  const local = localTime(time);
+  return local && [local.year, local.month, local.day];
 }
 
-/** `time.weekday`: the English name of the day in UTC. */
+/** `time.weekday`: the English name of the day. */
 export function weekdayOf(time: RegoValue | undefined): string | undefined {
-  const date = secondOf(time);
-  return date && WEEKDAYS[date.getUTCDay()];
+  const local = localTime(time);
+  return local && WEEKDAYS[new Date(Date.UTC(local.year, local.month - 1, local.day)).getUTCDay()];
 }

@@ -77,12 +77,20 @@ function containsRun(items: readonly RegoValue[], wanted: readonly RegoValue[]):
   );
 }
 
+/** OPA compares an array with a set at the top only, not inside objects. */
+function arrayHasSet(items: readonly RegoValue[], wanted: RegoSet): boolean {
+  const wantedTexts = new Set(wanted.members.map(canonicalText));
+  const found = items.map(canonicalText).filter((text) => wantedTexts.has(text));
+  if (new Set(found).size < found.length) {
+    // OPA counts an item that stands twice in the array twice: to it, [1, 1] has all of {1, 2}.
+    throw new Error('object.subset: the array repeats an item; compare sets instead');
+  }
+  return items.length > 0 && found.length === wantedTexts.size;
+}
+
 const objectSubset: Builtin = (_context, parent, child) => {
   if (parent === undefined || child === undefined) return undefined;
-  // OPA compares an array with a set only here, not inside objects. An empty set finds nothing in an empty array.
-  if (Array.isArray(parent) && child instanceof RegoSet) {
-    return parent.length > 0 && containsAll(parent, child.members);
-  }
+  if (Array.isArray(parent) && child instanceof RegoSet) return arrayHasSet(parent, child);
   const comparable =
     (parent instanceof RegoObject && child instanceof RegoObject) ||
     (parent instanceof RegoSet && child instanceof RegoSet) ||
@@ -151,13 +159,13 @@ function semverCompare(a: string, b: string): BuiltinResult {
   return x === undefined || y === undefined ? undefined : compareVersions(x, y);
 }
 
-/** Undefined also where the bytes are no UTF-8 text: OPA keeps them, but nothing can be said about them in JSON. */
 function queryDecode(text: string): BuiltinResult {
   if (/%(?![0-9A-Fa-f]{2})/.test(text)) return undefined;
   try {
     return decodeURIComponent(text.replaceAll('+', ' '));
   } catch {
-    return undefined;
+    // To OPA this is a text of broken bytes, which nothing outside of OPA can hold.
+    throw new Error('urlquery.decode: the decoded text is not UTF-8');
   }
 }
 

@@ -32,11 +32,12 @@ export class RegoObject {
 }
 
 const STRING = /"(?:[^"\\]|\\.)*"/y;
-const NUMBER = /-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/y;
+const NUMBER = /-?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?/y;
+const SEPARATOR = /[,:] ?/y;
 const WORD = /null|true|false|set\(\)/y;
 
 /**
- * Reads what a WASM policy's `opa_value_dump` writes: JSON, with sets as `{1,2}` and `set()`, and any value as a key.
+ * Reads what a WASM policy's `opa_value_dump` writes: JSON, with sets as `{1, 2}` and `set()`, and any value as a key.
  * Throws on anything else, which would be a defect of the policy's runtime.
  */
 export function parseRegoValue(text: string): RegoValue {
@@ -53,7 +54,7 @@ export function parseRegoValue(text: string): RegoValue {
     at += 1;
     while (text[at] !== close) {
       item();
-      if (text[at] === ',') at += 1;
+      if (text[at] === ',') take(SEPARATOR);
       else if (text[at] !== close) throw new SyntaxError(`"${close}" expected at ${at}`);
     }
     at += 1;
@@ -71,7 +72,7 @@ export function parseRegoValue(text: string): RegoValue {
     sequence('}', () => {
       const first = value();
       if (text[at] === ':') {
-        at += 1;
+        take(SEPARATOR);
         entries.push([first, value()]);
       } else {
         members.push(first);
@@ -111,6 +112,52 @@ export function canonicalText(value: RegoValue): string {
     return `{${entries.sort().join()}}`;
   }
   return `[${value.map(canonicalText).join()}]`;
+}
+
+/** Rego's order of values, in which it lists sets and objects: by type, then by value. */
+export function compareValues(a: RegoValue, b: RegoValue): number {
+  const [left, right] = [rank(a), rank(b)];
+  if (left !== right) return left - right;
+  if (typeof a === 'string' && typeof b === 'string') return Buffer.compare(Buffer.from(a), Buffer.from(b));
+  if (a instanceof RegoNumber && b instanceof RegoNumber) return compareNumbers(a.text, b.text);
+  const [x, y] = [flatten(a), flatten(b)];
+  for (const [index, item] of x.slice(0, y.length).entries()) {
+    const order = compareValues(item, y[index] ?? null);
+    if (order !== 0) return order;
+  }
+  return x.length - y.length;
+}
+
+function rank(value: RegoValue): number {
+  if (value === null) return 0;
+  if (typeof value === 'boolean') return value ? 2 : 1;
+  if (value instanceof RegoNumber) return 3;
+  if (typeof value === 'string') return 4;
+  if (value instanceof RegoSet) return 7;
+  return value instanceof RegoObject ? 6 : 5;
+}
+
+/** What a composite value is compared by, in order. */
+function flatten(value: RegoValue): readonly RegoValue[] {
+  if (value instanceof RegoSet) return sortedMembers(value);
+  if (value instanceof RegoObject) return sortedEntries(value).flat();
+  return Array.isArray(value) ? value : [];
+}
+
+/** The members of a set in Rego's order. */
+export function sortedMembers(set: RegoSet): readonly RegoValue[] {
+  return [...set.members].sort(compareValues);
+}
+
+/** The entries of an object in Rego's order of their keys. */
+export function sortedEntries(object: RegoObject): RegoObject['entries'] {
+  return [...object.entries].sort(([a], [b]) => compareValues(a, b));
+}
+
+function compareNumbers(a: string, b: string): number {
+  if (Number(a) !== Number(b)) return Number(a) < Number(b) ? -1 : 1;
+  const [x, y] = [integerOf(new RegoNumber(a)), integerOf(new RegoNumber(b))];
+  return x === undefined || y === undefined || x === y ? 0 : x < y ? -1 : 1;
 }
 
 /** Spells a decimal number as `<digits>e<exponent>` without zeros at either end of the digits. */
