@@ -12,9 +12,9 @@ import data.lib.paths
 # title: Whether one item covers a call
 # description: |
 #   The call is {type, action, identifier, origin, url, resource}. A missing or empty list of actions and a missing
-#   identifier grant nothing. Of locations one must contain the URL of the call or be the resource that the token is for;
-#   they may be left out, then the audience of the token alone says where. A member that is not known here may be a
-#   restriction, so an item that has one grants nothing.
+#   identifier grant nothing. One of the locations must contain the URL of the call or be the resource that the token is
+#   for; they may be left out, then the audience of the token alone says where. A member that is not known here may be
+#   a restriction, so an item that has one grants nothing.
 # scope: document
 covers(item, call) if {
 	item.type == call.type

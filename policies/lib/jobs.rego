@@ -1,18 +1,18 @@
 # METADATA
 # title: Jobs
 # description: |
-#   Which jobs may do which operations, by a table: provider, then repository, then the names of rules. Repositories are
-#   looked up by key, so their number does not matter, and rules are written once for many repositories.
+#   Which jobs may do which operations, by a table: provider, then repository, then the names of rules. Repositories
+#   are looked up by key, so their number does not matter, and rules are written once for many repositories.
 package lib.jobs
 
 # METADATA
 # title: Whether the table lets the job do the operation
 # description: |
 #   The table is {jobs: {provider: {repository: {repository_id, rules: [name]}}}, rules: {name: rule}}. The id must be
-#   the one in the token, so that a name that changed hands has no rights; it is null only where the provider has no ids.
-#   A rule has all of workflows, environments, refs ("protected" or "any") and operations ({service: names}). Lists name
-#   what is allowed, an empty list allows nothing, and "any" in place of a list allows everything. A rule that lacks a
-#   member allows nothing.
+#   the one in the token, so that a name that changed hands has no rights; it is null only where the provider has no
+#   ids. A rule has all of workflows, environments, refs ("protected" or "any") and operations ({service: names}).
+#   Lists name what is allowed, an empty list allows nothing, and "any" in place of a list allows everything. A rule
+#   that lacks a member allows nothing.
 # scope: document
 may(job, operation, table) if {
 	repository := table.jobs[job.provider][job.repository]

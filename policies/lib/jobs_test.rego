@@ -104,8 +104,9 @@ test_a_provider_without_ids_is_listed_with_null if {
 }
 
 test_rules_that_are_missing_or_malformed_allow_nothing if {
-	every repository in [["acme/idle", "1"], ["acme/lost", "2"], ["acme/odd", "3"], ["acme/map", "4"], ["acme/bare", "456789"]] {
-		not may({"repository": repository[0], "repository_id": repository[1]}, look)
+	ids := {"acme/idle": "1", "acme/lost": "2", "acme/odd": "3", "acme/map": "4", "acme/bare": "456789"}
+	every repository, id in ids {
+		not may({"repository": repository, "repository_id": id}, look)
 	}
 }
 
@@ -165,7 +166,15 @@ test_another_operation_is_not_allowed if {
 }
 
 test_an_empty_table_allows_nothing if {
-	every empty in [{}, null, [], {"jobs": {}}, {"jobs": table.jobs}, {"rules": table.rules}, {"jobs": null, "rules": null}] {
+	every empty in [
+		{},
+		null,
+		[],
+		{"jobs": {}},
+		{"jobs": table.jobs},
+		{"rules": table.rules},
+		{"jobs": null, "rules": null},
+	] {
 		not jobs.may(job, look, empty)
 	}
 }

@@ -10,7 +10,14 @@ test_a_path_contains_itself_and_what_lies_below if {
 }
 
 test_a_path_contains_nothing_that_merely_starts_with_it if {
-	every inner in ["projects/p10", "projects/p1x/builds", "projects/p1-2", "projects/p1%2Fx", "projects/p1.", "projects/p"] {
+	every inner in [
+		"projects/p10",
+		"projects/p1x/builds",
+		"projects/p1-2",
+		"projects/p1%2Fx",
+		"projects/p1.",
+		"projects/p",
+	] {
 		not paths.contains_path("projects/p1", inner)
 		not paths.contains_path("projects/p1/", inner)
 	}
@@ -32,7 +39,16 @@ test_a_root_contains_absolute_paths_only if {
 }
 
 test_nothing_is_decoded_folded_or_resolved if {
-	every outer in ["projects/P1", "projects/%701", "projects//p1", "projects/./p1", "projects/p1//", "projects/p2/../p1", "*", "projects/*"] {
+	every outer in [
+		"projects/P1",
+		"projects/%701",
+		"projects//p1",
+		"projects/./p1",
+		"projects/p1//",
+		"projects/p2/../p1",
+		"*",
+		"projects/*",
+	] {
 		not paths.contains_path(outer, "projects/p1/builds")
 	}
 }

@@ -11,7 +11,16 @@ test_all_required_scopes_must_be_granted if {
 }
 
 test_scopes_are_compared_whole if {
-	every scope in ["builds", "builds:", "builds:writeX", "Builds:write", "*", "builds:*", "builds:write builds:read", ""] {
+	every scope in [
+		"builds",
+		"builds:",
+		"builds:writeX",
+		"Builds:write",
+		"*",
+		"builds:*",
+		"builds:write builds:read",
+		"",
+	] {
 		not scopes.cover([scope], ["builds:write"])
 	}
 }

@@ -32,7 +32,8 @@ decision := {"allow": true} if {
 decision := {"allow": false, "reasons": [denial | some denial in denials], "requires": requires} if count(denials) > 0
 
 # Each condition is a rule that holds or does not, and each denial negates one: a missing or null field makes the
-# condition fail and so produces the denial. The heads hold constants only, so nothing can keep a denial from being made.
+# condition fail and so produces the denial. The heads hold constants only, so that nothing can keep a denial from being
+# made.
 
 denials contains {
 	"code": "operation_unknown",
