@@ -86,7 +86,10 @@ const SECRET_MEMBER = new RegExp(
 );
 const VALUE = `(?!\\[redacted\\])[^\\s&;,"']+`;
 const ASSIGNMENT = new RegExp(`((?:^|[^a-z0-9])(?:${ALL_SPELLED})=)${VALUE}`, 'gi');
-const FIELD = new RegExp(`((?:^|[^a-z0-9])(?:${spelled(SECRET_NAMES)})["']?:\\s*["']?)${VALUE}`, 'gi');
+const FIELD = new RegExp(
+  `((?:^|[^a-z0-9])(?:${spelled(SECRET_NAMES)})["']?:\\s*["']?)(?:(?:bearer|dpop|basic|digest)\\s+)?${VALUE}`,
+  'gi',
+);
 const SCHEME_END = /[cprCPR](?:\s|%20|\+)/;
 const AUTHORIZATION = /\b(bearer|dpop|basic)(\s+|%20|\+)(?=\S*\d)[\w.~+/=%-]{16,}/gi;
 
@@ -94,8 +97,12 @@ const AUTHORIZATION = /\b(bearer|dpop|basic)(\s+|%20|\+)(?=\S*\d)[\w.~+/=%-]{16,
 const JOSE_START = /e(?:y[AJ]|w[0ko])/g;
 /** Compact serialization (RFC 7515 §3.1, RFC 7516 §3.1), also with percent-encoded dots. */
 const COMPACT = /[\w-]*(?:(?:\.|%2[eE])[\w-]*)*/y;
+const DOT = /\.|%2[eE]/;
+/** Beginnings that are looked at in one run. */
+const TRIES = 8;
 const ESCAPE_BEFORE = /\\u[\da-fA-F]{3}$/;
-const HEADER = /^\{\s*"/;
+/** The first bytes of a JOSE header: an object whose first member has a name. */
+const HEADER = /^\{\s*"[ -~]{4}/;
 
 /** Levels of nesting that are looked into; what is deeper is redacted whole. */
 const DEEPEST = 100;
@@ -110,23 +117,32 @@ export function redactTokens(text: string): string {
   if (!mayHoldToken(text)) return text;
   let result = '';
   let kept = 0;
-  let end = 0;
   JOSE_START.lastIndex = 0;
   for (let found = JOSE_START.exec(text); found !== null; found = JOSE_START.exec(text)) {
-    const start = found.index;
-    if (start >= end) {
-      COMPACT.lastIndex = start;
-      end = start + (COMPACT.exec(text)?.[0].length ?? 0);
-    }
-    if (!HEADER.test(Buffer.from(text.slice(start, start + 16), 'base64url').toString('latin1'))) continue;
-    if (!/\.|%2[eE]/.test(text.slice(start, end))) continue;
+    COMPACT.lastIndex = found.index;
+    const end = found.index + (COMPACT.exec(text)?.[0].length ?? 0);
+    const start = tokenStart(text, found.index, end);
+    JOSE_START.lastIndex = end;
+    if (start < 0) continue;
     // In JSON text the `e` may be the last digit of an escape such as \u001e, which must stay whole.
     const from = ESCAPE_BEFORE.test(text.slice(Math.max(start - 5, 0), start)) ? start + 1 : start;
     result += text.slice(kept, from) + REDACTED;
     kept = end;
-    JOSE_START.lastIndex = end;
   }
   return result + text.slice(kept);
+}
+
+/** Where in a run of base64url and dots a token begins, or -1. A run that seems to begin again and again counts as one. */
+function tokenStart(text: string, first: number, end: number): number {
+  if (!DOT.test(text.slice(first, end))) return -1;
+  JOSE_START.lastIndex = first;
+  for (let tries = 0; tries < TRIES; tries++) {
+    const found = JOSE_START.exec(text);
+    if (found === null || found.index >= end) return -1;
+    const header = Buffer.from(text.slice(found.index, found.index + 16), 'base64url').toString('latin1');
+    if (HEADER.test(header)) return found.index;
+  }
+  return first;
 }
 
 /** Searches for two fixed characters run at memory speed: a tenth of what JOSE_START costs on text that holds no token. */
