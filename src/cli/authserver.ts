@@ -13,7 +13,7 @@ export function authserverCommand(): Command {
       const log = createLog({ level: config.log.level });
       const { startAuthServer } = await import('../authserver/authserver.ts');
       const server = await startAuthServer({ config, log });
-      log.info({ issuer: server.issuer, address: server.address }, `ready: ${server.issuer} (on ${server.address})`);
+      log.info({ issuer: server.issuer, address: server.address }, `ready: ${server.issuer}`);
       const signal = await untilStopped();
       log.info({ signal }, 'stopping');
       await server.close();

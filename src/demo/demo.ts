@@ -3,7 +3,7 @@ import type { Clock } from '../kernel/clock.ts';
 import type { IssuedToken } from '../oauth/client_credentials.ts';
 import type { Log } from '../telemetry/log.ts';
 import { fetchToken } from './job.ts';
-import { recordText } from './records.ts';
+import { recordLines } from './records.ts';
 import { type DemoPorts, type Scene, setScene } from './scene.ts';
 import { tellStory } from './story.ts';
 import { detailsText, type Output, shortened, styled } from './words.ts';
@@ -91,7 +91,7 @@ async function goOn(scene: Scene, { output, stopped }: Pick<DemoOptions, 'output
   });
   while (going) {
     const record = await scene.records.next(500);
-    if (record !== null) output.line(recordText(record));
+    if (record !== null) output.line(recordLines(record).join(', '));
   }
   await end;
 }

@@ -55,21 +55,18 @@ export class RecordReader {
   }
 }
 
-/** What a security team looks at first in a record, on one line. */
-export function recordText(record: JsonObject): string {
+/** What a security team looks at first in a record: what became of which operation, and whose it was. */
+export function recordLines(record: JsonObject): string[] {
   const custom = isJsonObject(record['custom']) ? record['custom']['sallyport'] : null;
-  if (!isJsonObject(custom)) return 'a record without a summary';
-  const operation = isJsonObject(custom['operation']) ? custom['operation'] : null;
-  const what =
-    operation === null
-      ? `${String(custom['method'])} ${String(custom['path'])}`
-      : `${String(operation['name'])} on ${String(operation['resource'])}`;
-  const why = custom['reason'] === undefined ? '' : ` (${String(custom['reason'])})`;
-  const job = isJsonObject(custom['job'])
-    ? `, job ${String(custom['job']['repository'])}#${String(custom['job']['run_id'])}`
-    : '';
-  const who = custom['client'] === undefined ? ', client not established' : `, client ${String(custom['client'])}`;
-  return printable(
-    `${String(custom['outcome'])}${why}: ${what}${who}${job}, decision ${String(record['decision_id'])}`,
+  if (!isJsonObject(custom)) return ['a record without a summary'];
+  const { operation, job, client, reason } = custom;
+  const what = isJsonObject(operation)
+    ? `${String(operation['name'])} on ${String(operation['resource'])}`
+    : `${String(custom['method'])} ${String(custom['path'])}`;
+  const outcome = `${String(custom['outcome'])}${reason === undefined ? '' : ` (${String(reason)})`}`;
+  const who = client === undefined ? 'client not established' : `client ${String(client)}`;
+  const run = isJsonObject(job) ? `, job ${String(job['run_id'])} of ${String(job['repository'])}` : '';
+  return [`${outcome}: ${what}`, `${who}${run}, decision ${String(record['decision_id'])}`].map((line) =>
+    printable(line),
   );
 }

@@ -2,7 +2,7 @@ import type { Clock } from '../kernel/clock.ts';
 import type { IssuedToken } from '../oauth/client_credentials.ts';
 import { generatePrivateJwk, importSigningKey, type SigningKey } from '../oauth/signing_key.ts';
 import { type JobAnswer, type JobCall, proofFor, sendCall } from './job.ts';
-import { recordText } from './records.ts';
+import { recordLines } from './records.ts';
 import type { Scene } from './scene.ts';
 import { answerText, explainRefusal, type Output, shortened, styled } from './words.ts';
 
@@ -144,10 +144,13 @@ async function tell({ scene, output }: Telling, { step, number, call, answer }: 
   row('', `Authorization: ${call.scheme ?? 'DPoP'} ${shortened(call.token)}`);
   if (call.proof !== undefined) row('', `DPoP: ${shortened(call.proof)} (${PROOFS[step.proof]})`);
   row('answer', styled(output, answer.status < 400 ? 'green' : 'red', answerText(answer)));
-  if (answer.problem !== null) for (const line of explainRefusal(answer.problem)) row('', line);
+  // The last sentence names the decision, which the record does too.
+  if (answer.problem !== null) for (const line of explainRefusal(answer.problem).slice(0, -1)) row('', line);
   if (step.direct !== true) {
     const record = await scene.records.next(2000);
-    row('record', record === null ? 'none was written' : recordText(record));
+    const [what = 'none was written', ...rest] = record === null ? [] : recordLines(record);
+    row('record', what);
+    for (const line of rest) row('', line);
     if (record === null) return false;
   }
   if (!expected) row('', styled(output, 'red', `NOT AS EXPECTED: ${step.status} ${step.reason ?? ''}`.trim()));

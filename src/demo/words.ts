@@ -54,10 +54,10 @@ export function explainRefusal(problem: JsonObject): string[] {
   return lines.map((line) => printable(line, 1000));
 }
 
-/** Status line and content of an answer. */
+/** Status line of an answer, and its content where that is not a refusal to be explained. */
 export function answerText(answer: JobAnswer): string {
-  const content = answer.problem === null ? printable(answer.body) : String(answer.problem['reason']);
-  return `${answer.status} ${printable(answer.statusText)}  ${printable(content)}`.trim();
+  const content = answer.problem === null ? printable(answer.body) : '';
+  return `${answer.status} ${printable(answer.statusText)}  ${content}`.trim();
 }
 
 function texts(value: unknown): string[] {

@@ -115,7 +115,7 @@ describe('sallyport call', () => {
     expect(code).toBe(1);
     expect(text.split('\n')).toEqual([
       `DELETE ${origin}/v1/projects/p1`,
-      '403 Forbidden  policy.insufficient_scope',
+      '403 Forbidden',
       '  The scope of the access token does not cover this operation (policy.insufficient_scope).',
       '  What would do: scope projects:admin.',
       '  Decision d-9.',
@@ -137,7 +137,7 @@ describe('sallyport call', () => {
         : problem(401, { title: 'Used', reason: 'proof.replayed', decision_id: 'd' })(response);
     const { code, text } = await call({ repeatProof: true });
     expect(code).toBe(1);
-    expect(text).toContain('401 Unauthorized  proof.replayed');
+    expect(text).toContain('401 Unauthorized\n  Used (proof.replayed).');
     expect(received).toHaveLength(2);
     expect(received[1]?.headers['dpop']).toBe(received[0]?.headers['dpop']);
     expect(received[1]?.headers.authorization).toBe(received[0]?.headers.authorization);

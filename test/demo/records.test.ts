@@ -2,7 +2,7 @@ import { appendFile, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { RecordReader, recordText } from '../../src/demo/records.ts';
+import { RecordReader, recordLines } from '../../src/demo/records.ts';
 
 let directory: string;
 beforeAll(async () => {
@@ -33,7 +33,7 @@ describe('RecordReader', () => {
   });
 });
 
-describe('recordText', () => {
+describe('recordLines', () => {
   it('tells outcome, operation, client, job and decision', () => {
     const sallyport = {
       outcome: 'refused',
@@ -42,15 +42,17 @@ describe('recordText', () => {
       client: 'deploy',
       job: { repository: 'acme/infra', run_id: '7' },
     };
-    expect(recordText({ decision_id: 'd-1', custom: { sallyport } })).toBe(
-      'refused (policy.insufficient_scope): projects.delete on projects/p1, client deploy, job acme/infra#7, decision d-1',
-    );
+    expect(recordLines({ decision_id: 'd-1', custom: { sallyport } })).toEqual([
+      'refused (policy.insufficient_scope): projects.delete on projects/p1',
+      'client deploy, job 7 of acme/infra, decision d-1',
+    ]);
   });
 
   it('tells method and path where no operation is known, and nothing a terminal would obey', () => {
     const sallyport = { outcome: 'refused', reason: 'request.route_unknown', method: 'GET', path: '/\x1b[31mx' };
-    expect(recordText({ decision_id: 'd-2', custom: { sallyport } })).toBe(
-      'refused (request.route_unknown): GET / [31mx, client not established, decision d-2',
-    );
+    expect(recordLines({ decision_id: 'd-2', custom: { sallyport } })).toEqual([
+      'refused (request.route_unknown): GET / [31mx',
+      'client not established, decision d-2',
+    ]);
   });
 });
