@@ -4,7 +4,7 @@ WORKDIR /app
 COPY package.json package-lock.json .npmrc ./
 RUN npm ci
 COPY . .
-RUN npm run build && npm prune --omit=dev
+RUN npm run build && npm prune --omit=dev && mkdir -p /var/lib/sallyport
 
 FROM node:24.21.0-bookworm-slim
 ENV NODE_ENV=production
@@ -15,6 +15,7 @@ COPY --from=build --chown=root:root /app/dist ./dist
 COPY --from=build --chown=root:root /app/engine ./engine
 COPY --from=build --chown=root:root /app/policies ./policies
 COPY --from=build --chown=root:root /app/catalogs ./catalogs
+COPY --from=build --chown=node:node /var/lib/sallyport /var/lib/sallyport
 USER node
 EXPOSE 8080 9901
 HEALTHCHECK --interval=10s --timeout=3s --start-period=20s --retries=3 \
