@@ -27,6 +27,7 @@ export interface Auditor {
   /**
    * Writes what waits, or leaves it in the spool, and lets go.
    * @param withinMs milliseconds that this may take, for each of several steps
+   * A second call changes nothing.
    * @returns how many records are lost; 0 unless a sink was down to the end and there is no spool
    */
   close(withinMs?: number): Promise<number>;
@@ -66,6 +67,7 @@ class SinkAuditor implements Auditor {
   /** Refusals since memory was full, to be told in one record. */
   #unrecorded = { count: 0, first: 0, last: 0 };
   #summarized = 0;
+  #closed: Promise<number> | null = null;
 
   constructor(frame: RecordFrame, parts: Parts) {
     this.#frame = frame;
@@ -81,6 +83,13 @@ class SinkAuditor implements Auditor {
       this.#deliveries.some((delivery) => delivery.full)
     ) {
       this.#countUnrecorded(evidence.receivedAt);
+      return;
+    }
+    if (this.#closed !== null) {
+      this.#log.error(
+        { decision_id: evidence.id },
+        'a request ended after the records were closed; its record is lost',
+      );
       return;
     }
     this.#number++;
@@ -106,7 +115,12 @@ class SinkAuditor implements Auditor {
     };
   }
 
-  async close(withinMs: number = CLOSE_MS): Promise<number> {
+  close(withinMs: number = CLOSE_MS): Promise<number> {
+    this.#closed ??= this.#end(withinMs);
+    return this.#closed;
+  }
+
+  async #end(withinMs: number): Promise<number> {
     this.#tellUnrecorded();
     const lost = await Promise.all(this.#deliveries.map((delivery) => delivery.close(withinMs)));
     const total = lost.reduce((sum, count) => sum + count, 0);

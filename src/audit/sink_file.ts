@@ -65,6 +65,8 @@ class FileSink implements Sink {
 
   async #append(lines: Buffer): Promise<Written> {
     try {
+      // The number of a closed descriptor may be another file's by now.
+      if (this.#closed) throw new Error('the sink is closed');
       if (this.#stale) this.#openAnew();
       if (this.#doubtful) this.#endTornLine();
       const appended = await appendLines(this.#fd, lines, () => this.#closed);
