@@ -91,6 +91,7 @@ async function describe(path: string): Promise<string[]> {
 }
 
 async function stat(path: string): Promise<{ isFolder: boolean; line: string }> {
-  const { size, mtimeMs, ctimeMs, ino, ...rest } = await fs.stat(path);
-  return { isFolder: rest.isDirectory(), line: `${path} ${ino} ${size} ${mtimeMs} ${ctimeMs}` };
+  const found = await fs.stat(path);
+  const { size, mtimeMs, ctimeMs, ino } = found;
+  return { isFolder: found.isDirectory(), line: `${path} ${ino} ${size} ${mtimeMs} ${ctimeMs}` };
 }
