@@ -3,13 +3,20 @@ import { createLog } from '../telemetry/log.ts';
 import { terminalOutput } from './output.ts';
 import { untilStopped } from './until_stopped.ts';
 
+interface DemoFlags {
+  readonly once?: boolean;
+  readonly policies?: string;
+  readonly state: string;
+}
+
 /** `sallyport demo`: the whole system on this machine, one job's calls as a story, then open for more. */
 export function demoCommand(): Command {
   return new Command('demo')
     .description('start authorization server, cloud and gateway on loopback and play one job through them')
     .option('--once', 'end after the story: 0 when every call went as it must')
+    .option('--policies <folder>', 'folder of Rego to decide by, instead of the one that the project brings')
     .option('--state <folder>', 'folder for keys, settings and records', '.sallyport')
-    .action(async ({ once = false, state }: { once?: boolean; state: string }) => {
+    .action(async ({ once = false, state, policies }: DemoFlags) => {
       const { runDemo } = await import('../demo/demo.ts');
       const stopped = once ? Promise.resolve() : untilStopped();
       const log = createLog({ level: 'warn' });
@@ -20,6 +27,7 @@ export function demoCommand(): Command {
         log,
         clock: Date.now,
         stopped,
+        ...(policies === undefined ? {} : { policies }),
       });
     });
 }

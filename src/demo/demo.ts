@@ -20,6 +20,8 @@ export interface DemoOptions {
   /** Settles when the demo is to end. */
   readonly stopped: Promise<unknown>;
   readonly ports?: DemoPorts;
+  /** Folder of Rego; absent: the one that the project brings. */
+  readonly policies?: string;
 }
 
 const PORTS: DemoPorts = { gateway: 8080, admin: 9901, cloud: 9000, authserver: 9100 };
@@ -32,7 +34,9 @@ const PORTS: DemoPorts = { gateway: 8080, admin: 9901, cloud: 9000, authserver: 
 export async function runDemo(options: DemoOptions): Promise<number> {
   const { once, directory, output, log, clock, stopped, ports = PORTS } = options;
   output.line('One CI job, one cloud, and the gateway between them. Starting, the policy is being compiled …');
-  const scene = await setScene({ directory, ports, log });
+  const gatewayLog = log.child({});
+  const policies = options.policies === undefined ? {} : { policies: options.policies };
+  const scene = await setScene({ directory, ports, log, gatewayLog, ...policies });
   try {
     introduce(scene, output);
     const token = await fetchToken(scene.session, clock);
@@ -42,7 +46,11 @@ export async function runDemo(options: DemoOptions): Promise<number> {
     output.line(
       good ? 'Every call went as it must.' : styled(output, 'red', 'Not every call went as it must; see above.'),
     );
-    if (!once) await goOn(scene, { output, stopped });
+    if (!once) {
+      // From here on somebody may change the policy, and wants to see what becomes of it.
+      gatewayLog.level = 'info';
+      await goOn(scene, { output, stopped });
+    }
     return good ? 0 : 1;
   } finally {
     await scene.close();
@@ -75,14 +83,14 @@ function tellToken({ session }: Scene, token: IssuedToken, output: Output): void
 /** Shows each record as it is written, until the demo is to end. */
 async function goOn(scene: Scene, { output, stopped }: Pick<DemoOptions, 'output' | 'stopped'>): Promise<void> {
   const call = (text: string, what: string) =>
-    output.line(`  npm run sallyport -- call ${text}   ${styled(output, 'dim', what)}`);
+    output.line(`  npm run sallyport -- call ${text.padEnd(70)} ${styled(output, 'dim', what)}`);
   output.line('');
   output.line(styled(output, 'bold', 'It keeps running. Go on in another terminal, in this folder:'));
   call(`POST ${scene.session.gateway}/v1/projects/p1/builds`, 'allowed');
   call(`GET ${scene.session.gateway}/v1/projects/p1/builds`, 'allowed');
   call(`GET ${scene.session.gateway}/v1/projects/p2/secrets/bank-password`, 'refused');
   call(`POST ${scene.session.gateway}/v1/projects/p1/builds --repeat-proof`, 'the second is refused');
-  output.line(`Change the policy in ${here(scene.policies)}/starter: it takes effect when the file is saved.`);
+  output.line(`Change the policy in ${here(scene.policies)}: it takes effect when the file is saved.`);
   output.line(`Records: ${here(scene.recordsFile)}. Stop with Ctrl-C.`);
   output.line('');
   let going = true;

@@ -40,7 +40,10 @@ export interface DemoPorts {
 export interface SceneOptions {
   readonly directory: string;
   readonly ports: DemoPorts;
+  /** Folder of Rego; absent: the one that the project brings. */
+  readonly policies?: string;
   readonly log: Log;
+  readonly gatewayLog: Log;
 }
 
 const ROOT = new URL('../../', import.meta.url);
@@ -87,11 +90,12 @@ export async function setScene(options: SceneOptions): Promise<Scene> {
 }
 
 async function startAll(
-  { directory, ports: preferred, log }: SceneOptions,
+  options: SceneOptions,
   started: (one: { close(): Promise<unknown> }) => void,
 ): Promise<Omit<Scene, 'close'>> {
+  const { directory, log, gatewayLog, policies = fileURLToPath(new URL('policies', ROOT)) } = options;
   await prepareFolder(directory);
-  const ports = await freePorts(preferred);
+  const ports = await freePorts(options.ports);
   const resource = `http://${ADDRESS}:${ports.gateway}/v1`;
   const keys = { clientKey: await generatePrivateJwk(), jobKey: await generatePrivateJwk() };
   const authserver = await startAuthorization(directory, { keys, resource, port: ports.authserver, log });
@@ -100,9 +104,9 @@ async function startAll(
   started(cloud);
   const recordsFile = join(directory, 'records.jsonl');
   const recorded = (await stat(recordsFile).catch(() => null))?.size ?? 0;
-  const around = { issuer: authserver.issuer, cloud: cloud.origin, credentialFile, recordsFile };
+  const around = { issuer: authserver.issuer, cloud: cloud.origin, credentialFile, recordsFile, policies };
   const config = gatewayConfig(ports, around);
-  const gateway = await startGateway(config, { log });
+  const gateway = await startGateway(config, { log: gatewayLog });
   started(gateway);
   const where = { gateway: gateway.origin, issuer: authserver.issuer, clientId: CLIENT_ID, resource };
   const session: Session = { ...where, ...REQUEST, job: JOB, ...keys };
@@ -155,6 +159,7 @@ interface Surroundings {
   readonly cloud: string;
   readonly credentialFile: string;
   readonly recordsFile: string;
+  readonly policies: string;
 }
 
 function gatewayConfig(ports: DemoPorts, around: Surroundings): GatewayConfig {
@@ -165,7 +170,7 @@ function gatewayConfig(ports: DemoPorts, around: Surroundings): GatewayConfig {
     admin: { address: ADDRESS, port: ports.admin },
     public_origin: origin,
     issuers: [{ issuer: around.issuer }],
-    policy: { path: fileURLToPath(new URL('policies', ROOT)) },
+    policy: { path: around.policies },
     routes: [
       {
         name: 'projects',

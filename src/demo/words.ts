@@ -13,7 +13,7 @@ const STYLES = { bold: 1, dim: 2, red: 31, green: 32, yellow: 33, cyan: 36 } as 
 
 /** Text in a style, where colours are wanted. */
 export function styled(output: Output, style: keyof typeof STYLES, text: string): string {
-  return output.colour ? `\x1b[${STYLES[style]}m${text}\x1b[0m` : text;
+  return output.colour && text.trim() !== '' ? `\x1b[${STYLES[style]}m${text}\x1b[0m` : text;
 }
 
 /** Text from elsewhere on one line, without anything a terminal would obey. */

@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, readFile, rm, stat } from 'node:fs/promises';
+import { cp, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -53,10 +53,11 @@ describe('sallyport demo', () => {
     }
   });
 
-  it('goes on: call works with the same job key, its records are shown, and Ctrl-C ends everything', {
+  it('goes on: call works with the same job key, its records are shown, a changed policy counts, and Ctrl-C ends everything', {
     timeout: 120_000,
   }, async () => {
-    const demo = sallyport('demo');
+    await cp(join(import.meta.dirname, '../../policies'), join(directory, 'policies'), { recursive: true });
+    const demo = sallyport('demo', '--policies', 'policies');
     await demo.says('Stop with Ctrl-C');
     const allowed = sallyport('call', 'POST', '/v1/projects/p1/builds', '--data', '{"ref":"refs/heads/main"}');
     expect([await allowed.ended, allowed.text()]).toEqual([0, expect.stringContaining('201 Created')]);
@@ -71,8 +72,14 @@ describe('sallyport demo', () => {
       expect.stringMatching(/200 OK[\s\S]*401 Unauthorized[\s\S]*proof\.replayed/),
     ]);
     await demo.says('refused (proof.replayed): builds.list on projects/p1/builds, client acme-infra-deploy');
+    expect(demo.errors()).toBe('');
+    const table = join(directory, 'policies/starter/data.json');
+    await writeFile(table, (await readFile(table, 'utf8')).replace('"deploy", "look"', '"deploy"'));
+    await demo.says('the policy was replaced');
+    const withdrawn = sallyport('call', 'GET', '/v1/projects/p1/builds');
+    expect([await withdrawn.ended, withdrawn.text()]).toEqual([1, expect.stringContaining('(policy.denied)')]);
     demo.child.kill('SIGINT');
-    expect([await demo.ended, demo.errors()]).toEqual([0, '']);
+    expect(await demo.ended).toBe(0);
     const late = sallyport('call', 'GET', '/v1/projects/p1/builds');
     expect([await late.ended, late.errors()]).toEqual([1, expect.stringContaining('is the demo running?')]);
   });
