@@ -72,7 +72,7 @@ export class Delivery {
     this.#queue.add(line);
     if (this.#queue.full) this.#wasFull = true;
     if (this.#running === null) this.#start();
-    else if (this.#spool !== null && this.#spilling === null && (!this.#up || this.#queue.filling)) this.#spill();
+    else if (!this.#up || this.#queue.filling) this.#spill();
   }
 
   state(): SinkState {
@@ -179,11 +179,13 @@ export class Delivery {
       );
     }
     await this.#spilling;
-    // Only an empty spool: behind newer records the batch would be out of order, so then it stays in memory.
-    if (this.#batch !== null && this.#spool?.empty === true && (await this.#keep(this.#spool, this.#batch))) {
+    const spool = this.#spool;
+    if (spool === null) return;
+    // Behind newer records the batch would be out of order, so then it stays in memory; but at the end better late than lost.
+    if (this.#batch !== null && (spool.empty || this.#closing) && (await this.#keep(spool, this.#batch))) {
       this.#batch = null;
     }
-    if (this.#batch === null || this.#spool?.empty === false) this.#spill();
+    this.#spill();
     await this.#spilling;
   }
 
@@ -191,6 +193,8 @@ export class Delivery {
   #spill(): void {
     const spool = this.#spool;
     if (spool === null || this.#spilling !== null) return;
+    // The batch is older, and could not be spooled.
+    if (!this.#up && this.#batch !== null && spool.empty) return;
     this.#spilling = this.#spillInto(spool).finally(() => {
       this.#spilling = null;
     });

@@ -5,9 +5,9 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { afterEach } from 'vitest';
 import { type Auditor, createAuditor } from '../../src/audit/auditor.ts';
 import type { AuditConfig } from '../../src/config/schema.ts';
-import type { Evidence } from '../../src/kernel/context.ts';
 import { createLog } from '../../src/telemetry/log.ts';
-import { NOW, unjudged } from './evidence.ts';
+import { NOW } from './evidence.ts';
+import { numbered, numbersOf } from './numbered.ts';
 
 const cleanups: (() => unknown)[] = [];
 
@@ -51,32 +51,9 @@ export function recordMany(auditor: Auditor, first: number, count: number, bytes
   for (let number = first; number < first + count; number++) auditor.record(numbered(number, bytes));
 }
 
-/** The evidence of a request that can be told from others in a file. */
-export function numbered(number: number, bytes = 1000): Evidence {
-  return unjudged({
-    id: `request-${number}`,
-    status: 200,
-    policyInput: JSON.stringify({ pad: 'x'.repeat(Math.max(bytes - 600, 0)) }),
-  });
-}
-
 /** The numbers of the requests in a file, in order; every line must be a whole record. */
 export function numbersIn(path: string): number[] {
   return numbersOf(readFileSync(path, 'utf8'));
-}
-
-/** The numbers of the requests in a text, in order; every line must be a whole record. */
-export function numbersOf(text: string): number[] {
-  if (text !== '' && !text.endsWith('\n')) throw new Error(`the last line is torn: ${text.slice(-80)}`);
-  return text
-    .split('\n')
-    .filter((line) => line !== '')
-    .map((line) => Number((JSON.parse(line) as { decision_id: string }).decision_id.replace('request-', '')));
-}
-
-/** The numbers from `first`, `count` of them. */
-export function range(first: number, count: number): number[] {
-  return Array.from({ length: count }, (_, index) => first + index);
 }
 
 /** Waits until something holds; the test's own time limit ends it otherwise. */

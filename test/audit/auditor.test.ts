@@ -1,8 +1,9 @@
 import { mkdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { afterwards, auditing, folder, numbered, numbersIn, range, recordMany, until } from './auditing.ts';
+import { afterwards, auditing, folder, numbersIn, recordMany, until } from './auditing.ts';
 import { unjudged } from './evidence.ts';
+import { numbered, range } from './numbered.ts';
 import { canMount, smallDisk } from './small_disk.ts';
 
 describe('createAuditor with files', () => {
