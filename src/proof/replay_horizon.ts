@@ -1,3 +1,5 @@
+import { secondsOf } from '../kernel/clock.ts';
+
 /** A clock may be set back by this much, in milliseconds, before keys are held to be gone too early: less than they outlive their proofs. */
 const TOLERANCE_MS = 1000;
 
@@ -45,7 +47,7 @@ export class ReplayHorizon {
 
   /** The horizon that a loss noticed at this moment makes. */
   after(nowMs: number): number {
-    return nowMs + this.#longestMs;
+    return secondsOf(nowMs) * 1000 + this.#longestMs;
   }
 
   /** Takes over the horizon of another process that noticed the loss before this one ran. */

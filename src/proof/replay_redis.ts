@@ -34,6 +34,9 @@ const MAX_FAILED_LOOKS = 2;
 const CLAIM = `if redis.call('GET', KEYS[2]) ~= ARGV[1] then return -1 end
 if redis.call('SET', KEYS[1], '1', 'NX', 'PX', ARGV[2]) then return 1 end
 return 0`;
+/** States of ioredis in which nothing is open, so that no end of it is announced. */
+const WITHOUT_SOCKET = ['wait', 'reconnecting', 'end'];
+
 const FIRST = 1;
 const USED = 0;
 
@@ -124,10 +127,10 @@ export class RedisReplayStore implements ReplayStore {
     clearInterval(this.#timer);
     this.#doubt('closed');
     this.#started.reject(new Error('replay.redis: closed'));
-    if (this.#client.status === 'end' || this.#client.status === 'wait') return;
+    const open = !WITHOUT_SOCKET.includes(this.#client.status);
     const ended = new Promise<void>((resolve) => this.#client.once('end', resolve));
     this.#client.disconnect();
-    await ended;
+    if (open) await ended;
   }
 
   #count(claim: Claim): Claim {
@@ -158,12 +161,14 @@ export class RedisReplayStore implements ReplayStore {
     if (this.#inspecting || this.#client.status !== 'ready') return;
     this.#inspecting = true;
     const doubts = this.#doubts;
+    let again = false;
     try {
       const problem = await this.#witness.inspect(this.#port());
       this.#failedLooks = 0;
-      if (doubts === this.#doubts) this.#conclude(problem);
+      again = doubts !== this.#doubts;
+      if (!again) this.#conclude(problem);
     } catch (error) {
-      // A connection that fell silent may stay so for a quarter of an hour; a new one tells.
+      // A connection that fell silent may stay so for a quarter of an hour; a new one tells, and is looked at when it is ready.
       if (!this.#inspected || ++this.#failedLooks >= MAX_FAILED_LOOKS) {
         this.#doubt((error as Error).message);
         this.#client.disconnect(true);
@@ -171,7 +176,7 @@ export class RedisReplayStore implements ReplayStore {
     } finally {
       this.#inspecting = false;
     }
-    if (doubts !== this.#doubts) void this.#inspect();
+    if (again) void this.#inspect();
   }
 
   #conclude(problem: string | null): void {

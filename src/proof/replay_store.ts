@@ -61,9 +61,12 @@ export function expiryOf(iat: number, window: ProofWindow): number {
   return Math.ceil(iat + window.max_age_seconds + window.leeway_seconds + MARGIN_SECONDS) * 1000;
 }
 
-/** The longest time from the claim of a proof to its expiry, in milliseconds: that of one dated ahead as far as the leeway goes. */
+/**
+ * The longest time from the second of a claim to its expiry, in milliseconds: that of a proof dated ahead as far as the leeway goes. What
+ * expires later was not claimed before.
+ */
 export function longestClaim(window: ProofWindow): number {
-  return (window.max_age_seconds + 2 * window.leeway_seconds + MARGIN_SECONDS + 1) * 1000;
+  return (window.max_age_seconds + 2 * window.leeway_seconds + MARGIN_SECONDS) * 1000;
 }
 
 /**
