@@ -2,6 +2,7 @@ import type { PolicyArtifact } from './artifact.ts';
 import { PolicyEngine } from './engine.ts';
 import type { PolicyInput } from './input_schema.ts';
 import { largeSample, SAMPLE_INPUT } from './sample.ts';
+import { tryPolicy } from './trial.ts';
 
 /** A policy that was tried and can judge requests. */
 export interface LoadedPolicy {
@@ -20,35 +21,19 @@ export interface ActivationOptions {
 }
 
 const DEFAULT_BUDGET_MS = 50;
-/** The machine may be busy with something else, so the best of some attempts counts. */
-const ATTEMPTS = 3;
 
 /**
- * Makes a policy ready: compiles it, checks its built-ins, entrypoint and data, and lets it judge the samples.
+ * Makes a policy ready: compiles it, checks its built-ins, entrypoint and data, and lets it judge the samples, those in a thread of their
+ * own.
  * @throws Error that says why it cannot be used
  */
 export async function activatePolicy(artifact: PolicyArtifact, options: ActivationOptions = {}): Promise<LoadedPolicy> {
   const { samples = [SAMPLE_INPUT, largeSample()], budgetMs = DEFAULT_BUDGET_MS } = options;
   const engine = await PolicyEngine.load(artifact);
-  for (const sample of samples) trySample(engine, sample, budgetMs);
+  await tryPolicy({
+    artifact,
+    samples: samples.map((sample) => ({ input: JSON.stringify(sample), nowMs: sample.request.time * 1000 })),
+    budgetMs,
+  });
   return { revision: artifact.revision, artifact, evaluate: (input, nowMs) => engine.evaluate(input, nowMs) };
-}
-
-function trySample(engine: PolicyEngine, sample: PolicyInput, budgetMs: number): void {
-  const input = JSON.stringify(sample);
-  let best = Number.POSITIVE_INFINITY;
-  for (let attempt = 0; attempt < ATTEMPTS && best > budgetMs; attempt++) {
-    const started = performance.now();
-    try {
-      engine.evaluate(input, sample.request.time * 1000);
-    } catch (error) {
-      throw new Error(`the policy fails on a sample request: ${(error as Error).message}`);
-    }
-    best = Math.min(best, performance.now() - started);
-  }
-  if (best > budgetMs) {
-    throw new Error(
-      `the policy takes ${Math.round(best)} ms for a sample request of ${input.length} bytes; at most ${budgetMs} ms are allowed`,
-    );
-  }
 }

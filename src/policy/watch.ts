@@ -4,6 +4,8 @@ import { listPolicyFiles } from './policy_files.ts';
 
 /** Something that watches until it is closed. */
 export interface PolicyWatch {
+  /** Done when the state of the beginning is known: every change after that is told. */
+  readonly ready: Promise<void>;
   close(): void;
 }
 
@@ -49,6 +51,7 @@ export function watchPolicyFiles(
   const poll = setInterval(look, pollMs).unref();
   look();
   return {
+    ready: looking,
     close() {
       closed = true;
       clearInterval(poll);
