@@ -4,7 +4,7 @@
  */
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
-import { configurationPage, configurationSchema } from './generate/configuration.ts';
+import { authServerPage, authServerSchema, configurationPage, configurationSchema } from './generate/configuration.ts';
 import { policyInputJsonSchema } from './generate/policy_input.ts';
 import { reasonsPage } from './generate/reasons.ts';
 
@@ -14,6 +14,8 @@ const FILES: Readonly<Record<string, () => string>> = {
   'docs/reference/reasons.md': reasonsPage,
   'docs/reference/configuration.md': configurationPage,
   'docs/reference/configuration.schema.json': configurationSchema,
+  'docs/reference/authserver.md': authServerPage,
+  'docs/reference/authserver.schema.json': authServerSchema,
   'policies/schema/input.schema.json': policyInputJsonSchema,
 };
 

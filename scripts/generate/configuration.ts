@@ -1,3 +1,4 @@
+import { authServerEditorSchema } from '../../src/config/authserver_schema.ts';
 import { editorSchema } from '../../src/config/schema.ts';
 
 interface Node {
@@ -15,7 +16,12 @@ interface Node {
 
 /** docs/reference/configuration.schema.json: for editors, `# yaml-language-server: $schema=…`. */
 export function configurationSchema(): string {
-  return `${JSON.stringify(schema(), null, 2)}\n`;
+  return `${JSON.stringify(editorSchema(), null, 2)}\n`;
+}
+
+/** docs/reference/authserver.schema.json: the same for the authorization server's file. */
+export function authServerSchema(): string {
+  return `${JSON.stringify(authServerEditorSchema(), null, 2)}\n`;
 }
 
 /** docs/reference/configuration.md: every key with its type, default and meaning. */
@@ -27,14 +33,26 @@ One YAML file, strict: an unknown key is an error that names file, line and the 
 (\`$\${\` stands for a plain \`\${\`); keys ending in \`_file\` read a file. Relative paths are relative to the configuration file.
 \`sallyport config check FILE\` says what a file would serve; \`sallyport config schema\` prints the JSON Schema for editors.
 
-| key | type | default | meaning |
-|---|---|---|---|
-${rows(schema(), '').join('\n')}
-`;
+${table(editorSchema() as Node)}`;
 }
 
-function schema(): Node {
-  return editorSchema() as Node;
+/** docs/reference/authserver.md: every key of the authorization server's file. */
+export function authServerPage(): string {
+  return `<!-- Generated from src/config/authserver_schema.ts by npm run generate. -->
+# Configuration of the authorization server
+
+One YAML file for \`sallyport authserver --config FILE\`, strict and read like [that of the gateway](configuration.md). A client authenticates with its key
+(\`private_key_jwt\`, RFC 7523; the audience of its assertion is the issuer identifier alone) and brings a DPoP proof; there are no secrets and no bearer tokens.
+It names one \`resource\` and asks for scopes, \`authorization_details\` or both; it gets what it asks for and may have, and the answer says what that is.
+
+${table(authServerEditorSchema() as Node)}`;
+}
+
+function table(schema: Node): string {
+  return `| key | type | default | meaning |
+|---|---|---|---|
+${rows(schema, '').join('\n')}
+`;
 }
 
 function rows(node: Node, prefix: string): string[] {

@@ -20,17 +20,17 @@ const issuerOrigin = z
 
 /** What `job` in a token may say of the run it was issued for; the members of the kernel's Job. */
 export const jobClaims = z.strictObject({
-  provider: claimText.optional(),
-  repository: claimText.optional(),
-  repository_id: claimText.optional(),
-  workflow: claimText.optional(),
-  ref: claimText.optional(),
-  ref_protected: z.boolean().optional(),
-  environment: claimText.optional(),
-  event: claimText.optional(),
-  run_id: claimText.optional(),
-  actor: claimText.optional(),
-  runner: claimText.optional(),
+  provider: claimText.optional().describe('CI system, such as github or gitlab.'),
+  repository: claimText.optional().describe('Name of the repository, such as acme/infra.'),
+  repository_id: claimText.optional().describe('Its identifier that never changes hands.'),
+  workflow: claimText.optional().describe('Definition of the pipeline, such as deploy.yml.'),
+  ref: claimText.optional().describe('Full ref, such as refs/heads/main.'),
+  ref_protected: z.boolean().optional().describe('Whether the ref is protected.'),
+  environment: claimText.optional().describe('Deployment environment.'),
+  event: claimText.optional().describe('What started the run.'),
+  run_id: claimText.optional().describe('Identifier of the run.'),
+  actor: claimText.optional().describe('Who started the run.'),
+  runner: claimText.optional().describe('Kind of machine it runs on.'),
 });
 
 const jobClaimName = z.enum(Object.keys(jobClaims.shape) as [JobClaimName, ...JobClaimName[]]);
@@ -40,7 +40,7 @@ const jobClaimName = z.enum(Object.keys(jobClaims.shape) as [JobClaimName, ...Jo
  * what it may have at most; an unknown member refuses in both (RFC 9396 §5).
  */
 export const cloudApiDetail = z.strictObject({
-  type: z.literal('cloud_api'),
+  type: z.literal('cloud_api').describe('Operations on resources of a cloud API.'),
   actions: z
     .array(z.string().regex(/^[A-Za-z][A-Za-z0-9._:-]{0,127}$/, 'expected an operation such as builds.create'))
     .min(1)
@@ -69,7 +69,7 @@ const ecKey = z.strictObject({
 const okpKey = z.strictObject({ kty: z.literal('OKP'), crv: z.literal('Ed25519'), x: z.string().length(43) });
 const rsaKey = z.strictObject({ kty: z.literal('RSA'), n: z.string().min(342).max(683), e: z.string().min(1).max(8) });
 const keyUse = {
-  kid: z.string().min(1).max(256).optional(),
+  kid: z.string().min(1).max(256).optional().describe('Name of the key; absent: its thumbprint (RFC 7638).'),
   use: z.literal('sig').optional(),
   alg: z.enum(['ES256', 'PS256', 'EdDSA', 'Ed25519']).optional(),
   key_ops: z.tuple([z.literal('verify')]).optional(),
@@ -80,12 +80,17 @@ const publicKey = z.discriminatedUnion('kty', [ecKey.extend(keyUse), okpKey.exte
 });
 
 /** A client's public keys (RFC 7517 §5), as they stand in the configuration or in a file of its own. */
-export const clientKeys = z.strictObject({ keys: z.array(publicKey).min(1).max(10) });
+export const clientKeys = z.strictObject({
+  keys: z.array(publicKey).min(1).max(10).describe('EC P-256, OKP Ed25519, or RSA of 2048 to 4096 bits.'),
+});
 
 const lifetime = z.int().min(10).max(3600);
 
 const client = z.strictObject({
-  client_id: z.string().regex(/^[\x21-\x7E]{1,256}$/, 'expected up to 256 visible characters without spaces'),
+  client_id: z
+    .string()
+    .regex(/^[\x21-\x7E]{1,256}$/, 'expected up to 256 visible characters without spaces')
+    .describe('Identifier of the client, such as the workflow it stands for.'),
   jwks: clientKeys.optional().describe('Public keys that sign the assertions of this client (RFC 7523 §3).'),
   jwks_file: file.optional().describe('The same in a file.'),
   resources: z
@@ -194,3 +199,8 @@ export type JobClaims = z.output<typeof jobClaims>;
 export type JobClaimName = keyof JobClaims;
 /** A client's public keys. */
 export type ClientKeys = z.output<typeof clientKeys>;
+
+/** The JSON Schema of the configuration file as people write it, for editors. */
+export function authServerEditorSchema(): Record<string, unknown> {
+  return z.toJSONSchema(authServerSchema, { io: 'input', unrepresentable: 'any' });
+}
