@@ -35,7 +35,7 @@ export interface RunningAdmin {
 }
 
 /** Milliseconds that a view may take to answer. */
-const ANSWER_MS = 5000;
+const ANSWER_MS = 2000;
 /** Milliseconds that answers under way may take when the port is closed. */
 const GRACE_MS = 1000;
 

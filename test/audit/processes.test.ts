@@ -19,7 +19,11 @@ interface Writer {
 
 /** Starts a process that records. @param stdout where its standard output goes */
 function write(task: Task, stdout: 'pipe' | 'ignore' | number = 'ignore'): Writer {
-  const child = spawn(process.execPath, [WRITER, JSON.stringify(task)], { stdio: ['ignore', stdout, 'pipe'] });
+  return run([WRITER, JSON.stringify(task)], stdout);
+}
+
+function run(program: string[], stdout: 'pipe' | 'ignore' | number): Writer {
+  const child = spawn(process.execPath, program, { stdio: ['ignore', stdout, 'pipe'] });
   let errors = '';
   let output = '';
   child.stderr?.setEncoding('utf8').on('data', (text: string) => {
@@ -145,6 +149,37 @@ describe('standard output', () => {
     expect(await writer.ended).toBe(0);
     expect(writer.reports()).toContain('unavailable');
     expect(writer.reports().at(-1)).toMatchObject({ lost: 50 });
+  }, 60_000);
+});
+
+describe('standard output of several workers', () => {
+  const PRIMARY = join(import.meta.dirname, 'merging_primary.ts');
+
+  it('as one pipe whose reader is slow: whole records, each once', async () => {
+    const primary = run([PRIMARY, '30000'], 'pipe');
+    primary.child.stdout?.pause();
+    await until(() => primary.reports().filter((report) => report === 'started').length === 2);
+    // Read in small pieces, so that the pipe is full again and again.
+    for (let turn = 0; turn < 100; turn++) {
+      primary.child.stdout?.resume();
+      await delay(1);
+      primary.child.stdout?.pause();
+      await delay(5);
+    }
+    primary.child.stdout?.resume();
+    expect(await primary.ended).toBe(0);
+    expect(inOrder(numbersOf(primary.stdout()))).toEqual(range(0, 4000));
+  }, 60_000);
+
+  it('EPIPE: the workers learn that the reader is gone', async () => {
+    const primary = run([PRIMARY, '200'], 'pipe');
+    await until(() => primary.stdout().length > 0);
+    primary.child.stdout?.destroy();
+    expect(await primary.ended).toBe(0);
+    const lost = primary.reports().flatMap((report) => (report as { lost?: number }).lost ?? []);
+    expect(lost).toHaveLength(2);
+    expect(lost.every((count) => count > 0)).toBe(true);
+    expect(primary.reports()).toContain('unavailable');
   }, 60_000);
 });
 
