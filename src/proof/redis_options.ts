@@ -56,6 +56,9 @@ export function sentinelOptions(config: RedisConfig) {
     sentinels: config.sentinels ?? [],
     name: config.name ?? '',
     sentinelRetryStrategy: (times: number) => Math.min(50 * times, MAX_RECONNECT_DELAY_MS),
+    // Without it, an old master that still answers keeps taking claims for ten seconds after another was promoted.
+    failoverDetector: true,
+    sentinelReconnectStrategy: () => MAX_RECONNECT_DELAY_MS,
     ...(config.tls === undefined ? {} : { enableTLSForSentinelMode: true }),
   };
 }

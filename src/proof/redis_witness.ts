@@ -55,14 +55,21 @@ export class RedisWitness {
       if (problem !== null) return problem;
     }
     const replaced = this.#compareMasters(infos);
-    await Promise.all(this.#options.buckets.map((bucket) => this.#compareEpoch(port, bucket, replaced)));
+    if (replaced) this.#options.horizon.lose(this.#options.clock());
+    const { buckets } = this.#options;
+    const epochs = await Promise.all(buckets.map((bucket) => this.#readEpoch(port, bucket, replaced)));
+    const renewed = buckets.some((bucket, index) => (this.#epochs.get(bucket) ?? epochs[index]) !== epochs[index]);
+    // The horizon moves before the new epochs can be claimed with.
+    if (renewed && !replaced) this.#options.horizon.lose(this.#options.clock());
+    buckets.forEach((bucket, index) => {
+      this.#epochs.set(bucket, epochs[index] ?? '');
+    });
     return null;
   }
 
   /** Whether a master is another than at the last look, or its clock jumped ahead. */
   #compareMasters(infos: readonly RedisInfo[]): boolean {
-    const { clock, horizon } = this.#options;
-    const now = clock();
+    const now = this.#options.clock();
     const masters = new Map<string, number>();
     let lost = false;
     for (const { identity, timeMs } of infos) {
@@ -73,23 +80,19 @@ export class RedisWitness {
       masters.set(name, ahead);
     }
     this.#masters = masters;
-    if (lost) horizon.lose(now);
     return lost;
   }
 
-  async #compareEpoch(port: RedisPort, bucket: string, replaced: boolean): Promise<void> {
+  /** The epoch of a bucket as it stands, after others were told of a loss that they cannot know of. */
+  async #readEpoch(port: RedisPort, bucket: string, replaced: boolean): Promise<string> {
     const { clock, horizon } = this.#options;
     const known = this.#epochs.get(bucket);
     const now = clock();
     const candidate = `${randomUUID()} ${known === undefined ? 0 : horizon.after(now)}`;
-    let epoch = await port.establishEpoch(bucket, replaced ? (known ?? '') : '', candidate);
+    const epoch = await port.establishEpoch(bucket, replaced ? (known ?? '') : '', candidate);
     if (known === undefined) horizon.adopt(horizonOf(epoch));
-    else if (epoch !== known) {
-      horizon.lose(now);
-      // Whoever set it started into the emptied Redis and did not know: replace it, so that they learn it too.
-      if (horizonOf(epoch) <= now) epoch = await port.establishEpoch(bucket, epoch, candidate);
-    }
-    this.#epochs.set(bucket, epoch);
+    else if (epoch !== known && horizonOf(epoch) <= now) return port.establishEpoch(bucket, epoch, candidate);
+    return epoch;
   }
 }
 

@@ -29,6 +29,8 @@ export interface RedisServerOptions {
   readonly args?: readonly string[];
   /** Absent: a new empty folder, which `stop` removes. */
   readonly directory?: string;
+  /** A configuration file: runs as a sentinel instead. */
+  readonly sentinelConfig?: string;
 }
 
 const HOST = '127.0.0.1';
@@ -43,9 +45,7 @@ process.on('exit', () => {
 export async function startRedis(options: RedisServerOptions = {}): Promise<RedisServer> {
   const port = options.port ?? (await freePort());
   const directory = options.directory ?? mkdtempSync(join(tmpdir(), 'sallyport-redis-'));
-  const fixed = ['--port', String(port), '--bind', HOST, '--dir', directory, '--save', '', '--appendonly', 'no'];
-  const args = [...fixed, '--maxmemory-policy', 'noeviction', '--enable-debug-command', 'yes', ...(options.args ?? [])];
-  const child = spawn('redis-server', args, { stdio: 'ignore' });
+  const child = spawn('redis-server', argumentsOf(options, port, directory), { stdio: 'ignore' });
   running.add(child);
   const ended = new Promise<void>((resolve) => child.once('close', () => resolve()));
   ended.then(() => running.delete(child));
@@ -78,6 +78,22 @@ export async function startRedis(options: RedisServerOptions = {}): Promise<Redi
   };
 }
 
+function argumentsOf(options: RedisServerOptions, port: number, directory: string): string[] {
+  const common = ['--port', String(port), '--bind', HOST, '--dir', directory];
+  if (options.sentinelConfig !== undefined) return [options.sentinelConfig, '--sentinel', ...common];
+  const empty = [
+    '--save',
+    '',
+    '--appendonly',
+    'no',
+    '--maxmemory-policy',
+    'noeviction',
+    '--enable-debug-command',
+    'yes',
+  ];
+  return [...common, ...empty, ...(options.args ?? [])];
+}
+
 /** A port that nothing listens on. */
 export async function freePort(): Promise<number> {
   const server = createServer().listen(0, HOST);
@@ -91,6 +107,7 @@ export async function freePort(): Promise<number> {
 
 async function callRedis(port: number, command: string, ...args: (string | number)[]): Promise<unknown> {
   const client = new Redis({ host: HOST, port, retryStrategy: () => null, commandTimeout: 5000 });
+  client.on('error', () => {}); // The call itself rejects.
   try {
     return await client.call(command, ...args);
   } finally {
