@@ -73,6 +73,77 @@ const admin = z.strictObject({
   port: port.default(9901).describe('Port of /livez, /readyz and /metrics; 0: any free port.'),
 });
 
+const introspection = z.strictObject({
+  endpoint: httpUrl.describe('Introspection endpoint of the issuer (RFC 7662 §2); https, or http on loopback.'),
+  client_id: z
+    .string()
+    .regex(/^[\x20-\x7e]{1,1024}$/, 'expected a client identifier')
+    .describe('Client identifier of the gateway at the issuer.'),
+  private_key_file: file.describe(
+    'Private JWK that the gateway authenticates with (private_key_jwt, RFC 7523); read again when it changes.',
+  ),
+  when: z
+    .enum(['opaque', 'jwt', 'always'])
+    .default('opaque')
+    .describe(
+      'Which tokens the issuer is asked about: opaque: those that are not JWTs; jwt: its JWTs, after their own checks; always: both.',
+    ),
+  response: z
+    .enum(['json', 'jwt'])
+    .default('json')
+    .describe('jwt: only answers that the issuer signed are taken (RFC 9701).'),
+  algorithms: algorithms.describe(
+    'Signature algorithms of signed answers. Servers use RS256 unless the client is registered with another introspection_signed_response_alg.',
+  ),
+  timeout_ms: z
+    .int()
+    .min(10)
+    .max(10_000)
+    .default(1000)
+    .describe('How long an answer may take, waiting for a connection included; then the request is refused with 503.'),
+  cache_seconds: z
+    .int()
+    .min(0)
+    .max(600)
+    .default(30)
+    .describe(
+      'How long an answer is used, never past exp; a revoked token may pass for so long. 0: every request asks.',
+    ),
+  connections: z
+    .int()
+    .min(1)
+    .max(1000)
+    .default(32)
+    .describe('Questions to the issuer at the same time, per process; more wait.'),
+});
+
+const statusList = z.strictObject({
+  mode: z
+    .enum(['check', 'ignore'])
+    .default('check')
+    .describe('ignore: the status claim of tokens is not looked at, so that revoked ones pass.'),
+  required: z.boolean().default(false).describe('Refuse tokens without a status claim.'),
+  uri_prefixes: z
+    .array(httpUrl.refine((text) => text.endsWith('/'), { error: 'expected a URL that ends in /' }))
+    .min(1)
+    .optional()
+    .describe('What the addresses of lists may begin with. Absent: the origin of the issuer.'),
+  timeout_ms: z
+    .int()
+    .min(10)
+    .max(10_000)
+    .default(1000)
+    .describe('How long fetching a list may take; then the request is refused with 503.'),
+  max_age_seconds: z
+    .int()
+    .min(5)
+    .max(86_400)
+    .default(300)
+    .describe(
+      'How long a list is used at most, however long its ttl and exp allow; a revoked token may pass for so long.',
+    ),
+});
+
 const issuer = z.strictObject({
   issuer: identifier.describe('Issuer identifier; compared byte for byte with iss (RFC 9068 §4).'),
   jwks_uri: httpUrl.optional().describe('Where the keys are; absent together with jwks_file: discovered (RFC 8414).'),
@@ -81,7 +152,15 @@ const issuer = z.strictObject({
   allow_insecure: z
     .boolean()
     .default(false)
-    .describe('Allow http for the metadata and the keys of an issuer that is not on loopback.'),
+    .describe('Allow http for the metadata, keys and status lists of an issuer that is not on loopback.'),
+  introspection: introspection
+    .optional()
+    .describe('How the issuer is asked about tokens (RFC 7662). Absent: it is not asked, and takes no opaque tokens.'),
+  status_list: statusList
+    .optional()
+    .describe(
+      'How the status list that a JWT names is checked (Token Status List). Absent: JWTs that name one are refused.',
+    ),
   keys: z
     .strictObject({
       timeout_ms: milliseconds.default(5000).describe('How long one request for metadata or keys may take.'),
@@ -218,6 +297,11 @@ const route = z.strictObject({
     .describe('Matches whole segments; the longest matching prefix wins.'),
   upstream: upstream,
   resource: identifier.describe('The audience a token must carry (RFC 8707).'),
+  opaque_issuer: identifier
+    .optional()
+    .describe(
+      'The issuer that opaque tokens of this route come from, since they do not say it. Absent: the only one that takes opaque tokens.',
+    ),
   bindings: z
     .array(z.enum(['dpop', 'mtls', 'bearer']))
     .min(1)
@@ -349,13 +433,35 @@ export const gatewaySchema = z
           'metadata and keys must come over https (RFC 8414 §3)',
         );
       }
+      const endpoint = entry.introspection?.endpoint;
+      if (endpoint?.startsWith('http://') && !isLoopback(new URL(endpoint).hostname)) {
+        issue(['issuers', index, 'introspection', 'endpoint'], 'tokens are sent over https only (RFC 7662 §4)');
+      }
     });
+    const opaque = config.issuers
+      .filter(({ introspection }) => introspection !== undefined && introspection.when !== 'jwt')
+      .map((entry) => entry.issuer);
     config.routes.forEach((entry, index) => {
       if (config.routes.findIndex((other) => other.name === entry.name) !== index) {
         issue(['routes', index, 'name'], 'this name is used twice');
       }
       const forbidden = entry.methods.find((method) => ['CONNECT', 'TRACE'].includes(method));
       if (forbidden !== undefined) issue(['routes', index, 'methods'], `${forbidden} is never forwarded`);
+      const { opaque_issuer: named } = entry;
+      // A token sent to another issuer than its own would be in the wrong hands.
+      if (named === undefined && opaque.length > 1) {
+        const which = `name one of ${opaque.join(', ')}`;
+        issue(
+          ['routes', index, 'opaque_issuer'],
+          `several issuers take opaque tokens, which do not say whose they are: ${which}`,
+        );
+      }
+      if (named !== undefined && !opaque.includes(named)) {
+        issue(
+          ['routes', index, 'opaque_issuer'],
+          'expected an issuer of this file whose introspection.when is opaque or always',
+        );
+      }
     });
   });
 
@@ -363,6 +469,10 @@ export const gatewaySchema = z
 export type GatewayConfig = z.output<typeof gatewaySchema>;
 /** One issuer of the configuration. */
 export type IssuerConfig = GatewayConfig['issuers'][number];
+/** How one issuer is asked about tokens. */
+export type IntrospectionConfig = NonNullable<IssuerConfig['introspection']>;
+/** How the status lists of one issuer are checked. */
+export type StatusListConfig = NonNullable<IssuerConfig['status_list']>;
 /** One route of the configuration. */
 export type RouteConfig = GatewayConfig['routes'][number];
 /** Where the replay store is. */

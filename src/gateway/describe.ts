@@ -90,9 +90,9 @@ export function originOf(config: GatewayConfig, port: number): string {
 /** Files that are read when they are needed, not at start; a missing one should be known before. */
 function filesOf(config: GatewayConfig): [string, string | undefined][] {
   return [
-    ...config.issuers.map(({ jwks_file }, index): [string, string | undefined] => [
-      `issuers[${index}].jwks_file`,
-      jwks_file,
+    ...config.issuers.flatMap(({ jwks_file, introspection }, index): [string, string | undefined][] => [
+      [`issuers[${index}].jwks_file`, jwks_file],
+      [`issuers[${index}].introspection.private_key_file`, introspection?.private_key_file],
     ]),
     ...config.routes.flatMap(({ upstream }, index): [string, string | undefined][] => [
       [`routes[${index}].upstream.ca_file`, upstream.ca_file],

@@ -48,9 +48,14 @@ export interface Services {
 
 /** Starts the services. @throws Error that says what cannot work and what to do */
 export async function startServices({ config, clock, log }: StageParts): Promise<Services> {
-  const store = await startReplayStore(config, clock);
+  const { issuers, routes, limits } = config;
+  // First, since a key that cannot be used is known at once, and nothing else is open then.
+  const tokens = createTokenVerifier({ issuers, routes, cacheSize: limits.tokens, clock, log });
+  const store = await startReplayStore(config, clock).catch((error: unknown) => {
+    tokens.close();
+    throw error;
+  });
   const auditor = createAuditor({ config: config.audit, labels: { app: 'sallyport' }, clock, log });
-  const tokens = createTokenVerifier({ issuers: config.issuers, cacheSize: config.limits.tokens, clock, log });
   // The first requests need not wait for keys that can be had; an issuer that is down does not keep the gateway from starting.
   await Promise.race([tokens.settled(), setTimeout(KEYS_WAIT_MS)]);
   return {

@@ -254,6 +254,27 @@ export const REASONS = {
     'RFC 9110 §15.6.4',
     operator,
   ),
+  'token.inactive': token('The issuer says that the access token is not active', 'RFC 7662 §2.2', newToken),
+  'token.introspection_unavailable': row(
+    503,
+    null,
+    'The issuer cannot be asked about the access token at the moment',
+    'RFC 7662 §2.2, RFC 9110 §15.6.4',
+    operator,
+  ),
+  'token.status': token(
+    'The access token carries a status that is not understood or not allowed here',
+    'draft-ietf-oauth-status-list §8.3',
+    newToken,
+  ),
+  'token.revoked': token('The access token was revoked or suspended', 'draft-ietf-oauth-status-list §7.1', newToken),
+  'token.status_unavailable': row(
+    503,
+    null,
+    'The status of the access token cannot be had at the moment',
+    'draft-ietf-oauth-status-list §8.3, RFC 9110 §15.6.4',
+    operator,
+  ),
 
   // Stage 3: proof
   'proof.missing': proof(

@@ -24,19 +24,25 @@ export async function generatePrivateJwk(): Promise<JWK> {
 /** Makes a key of a private JWK: P-256 (ES256), Ed25519 (EdDSA) or RSA (PS256). The private half cannot be exported again. @throws TypeError */
 export async function importSigningKey(jwk: JWK): Promise<SigningKey> {
   const alg = algorithmOf(jwk);
-  const { kty, crv, x, y, n, e } = jwk;
-  const members = kty === 'RSA' ? { kty, n, e } : kty === 'OKP' ? { kty, crv, x } : { kty, crv, x, y };
-  const read = readPublicJwk(members, alg);
-  if (!read.ok) throw new TypeError(`the key cannot be used: ${read.problem}`);
-  if (typeof jwk.d !== 'string') throw new TypeError('the key has no private part');
+  const publicJwk = publicPartOf(jwk);
   return {
     privateKey: (await importJWK(jwk, alg, { extractable: false })) as CryptoKey,
-    publicKey: (await importJWK(read.value, alg, { extractable: true })) as CryptoKey,
-    publicJwk: read.value,
-    thumbprint: jwkThumbprint(read.value),
+    publicKey: (await importJWK(publicJwk, alg, { extractable: true })) as CryptoKey,
+    publicJwk,
+    thumbprint: jwkThumbprint(publicJwk),
     alg,
     kid: jwk.kid ?? null,
   };
+}
+
+/** The public half of a private JWK that `importSigningKey` would take. @throws TypeError that says why it would not */
+export function publicPartOf(jwk: JWK): PublicJwk {
+  const { kty, crv, x, y, n, e } = jwk;
+  const members = kty === 'RSA' ? { kty, n, e } : kty === 'OKP' ? { kty, crv, x } : { kty, crv, x, y };
+  const read = readPublicJwk(members, algorithmOf(jwk));
+  if (!read.ok) throw new TypeError(`the key cannot be used: ${read.problem}`);
+  if (typeof jwk.d !== 'string') throw new TypeError('the key has no private part');
+  return read.value;
 }
 
 function algorithmOf(jwk: JWK): string {

@@ -95,7 +95,7 @@ function isText(value: unknown): value is string {
   return typeof value === 'string' && value.length > 0 && value.length <= MAX_TEXT_LENGTH;
 }
 
-/** RFC 7519 §2: seconds, fractions allowed. */
-function isNumericDate(value: unknown): value is number {
+/** Whether a value is a time as claims give it: seconds since the Unix epoch, fractions allowed (RFC 7519 §2, NumericDate). */
+export function isNumericDate(value: unknown): value is number {
   return typeof value === 'number' && value >= 0 && value <= MAX_NUMERIC_DATE;
 }

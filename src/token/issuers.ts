@@ -1,8 +1,12 @@
-import type { IssuerConfig } from '../config/schema.ts';
+import type { IssuerConfig, RouteConfig } from '../config/schema.ts';
 import type { Clock } from '../kernel/clock.ts';
 import { allowedAlgorithms, type SignatureAlgorithm } from '../oauth/algorithms.ts';
 import { Jwks, type JwksHealth } from '../oauth/jwks.ts';
 import { type LoadKeys, loadFileKeys, loadRemoteKeys } from '../oauth/key_loader.ts';
+import { Introspection } from './introspection.ts';
+import type { TokenLog } from './outage_log.ts';
+import { StatusLists } from './status_lists.ts';
+import type { StatusRules } from './status_reference.ts';
 
 /** An authorization server whose tokens are taken. */
 export interface TrustedIssuer {
@@ -10,21 +14,25 @@ export interface TrustedIssuer {
   /** Signature algorithms that its tokens may use (RFC 8725 §3.1). */
   readonly algorithms: ReadonlyMap<string, SignatureAlgorithm>;
   readonly keys: Jwks;
-}
-
-/** Where stage 2 tells what its operator should know; a pino logger is one. */
-export interface TokenLog {
-  info(fields: object, message: string): void;
-  warn(fields: object, message: string): void;
+  /** How it is asked about tokens; null where it is not. */
+  readonly introspection: Introspection | null;
+  /** Which status lists its tokens may name. */
+  readonly statusRules: StatusRules;
+  /** Its status lists; null where they are not checked. */
+  readonly statusLists: StatusLists | null;
 }
 
 /** The keys of one issuer, for readiness and metrics. */
 export interface IssuerHealth extends JwksHealth {
   readonly issuer: string;
+  /** True when its tokens can be verified without its keys: it is asked about them. */
+  readonly needsNoKeys: boolean;
 }
 
 /** What `TrustedIssuers` is made with. */
 export interface IssuersOptions {
+  /** The routes, which may name the issuer of their opaque tokens. */
+  readonly routes?: readonly Pick<RouteConfig, 'name' | 'opaque_issuer'>[] | undefined;
   readonly clock: Clock;
   readonly log?: TokenLog | undefined;
   /** Issuers of the configuration before: where the source of an issuer's keys did not change, its keys are taken over. */
@@ -41,16 +49,32 @@ export class TrustedIssuers {
   readonly #issuers: ReadonlyMap<string, TrustedIssuer>;
   readonly #configs: ReadonlyMap<string, IssuerConfig>;
   readonly #algorithms: ReadonlySet<string>;
+  /** Issuers of opaque tokens, where the route names one. */
+  readonly #ofRoutes = new Map<string, TrustedIssuer>();
+  /** The issuer of opaque tokens, where there is only one. */
+  readonly #onlyOfOpaque: TrustedIssuer | undefined;
 
+  /** @throws Error when what an issuer is asked with cannot be used */
   constructor(configs: readonly IssuerConfig[], options: IssuersOptions) {
     this.#configs = new Map(configs.map((config) => [config.issuer, config]));
     this.#issuers = new Map(configs.map((config) => [config.issuer, trust(config, options)]));
     this.#algorithms = new Set([...this.#issuers.values()].flatMap(({ algorithms }) => [...algorithms.keys()]));
+    const opaque = [...this.#issuers.values()].filter(({ introspection }) => introspection?.takesOpaque === true);
+    this.#onlyOfOpaque = opaque.length === 1 ? opaque[0] : undefined;
+    for (const { name, opaque_issuer: named } of options.routes ?? []) {
+      const issuer = opaque.find((one) => one.issuer === named);
+      if (issuer !== undefined) this.#ofRoutes.set(name, issuer);
+    }
   }
 
   /** The issuer whose identifier equals `iss` byte for byte (RFC 9068 §4). */
   get(iss: unknown): TrustedIssuer | undefined {
     return typeof iss === 'string' ? this.#issuers.get(iss) : undefined;
+  }
+
+  /** The issuer that opaque tokens of a route come from; undefined where none are taken. */
+  ofOpaqueTokens(route: string): TrustedIssuer | undefined {
+    return this.#ofRoutes.get(route) ?? this.#onlyOfOpaque;
   }
 
   /** Whether any issuer may use a signature algorithm: what can be said before the issuer is known. */
@@ -66,7 +90,10 @@ export class TrustedIssuers {
   }
 
   health(): readonly IssuerHealth[] {
-    return [...this.#issuers.values()].map(({ issuer, keys }) => ({ issuer, ...keys.health() }));
+    return [...this.#issuers.values()].map(({ issuer, keys, introspection }) => {
+      const needsNoKeys = introspection?.takesOpaque === true && !introspection.needsKeys;
+      return { issuer, needsNoKeys, ...keys.health() };
+    });
   }
 
   /** Resolves when the loads under way have ended, well or not. */
@@ -92,7 +119,17 @@ function trust(config: IssuerConfig, options: IssuersOptions): TrustedIssuer {
     onLoad: log === undefined ? undefined : reporter(config.issuer, log),
     previous: previous?.keysFrom(config),
   });
-  return { issuer: config.issuer, algorithms: allowedAlgorithms(config.algorithms), keys };
+  const { issuer, introspection, status_list: lists } = config;
+  const algorithms = allowedAlgorithms(config.algorithms);
+  const common = { issuer, keys, clock, log };
+  return {
+    issuer,
+    algorithms,
+    keys,
+    introspection: introspection === undefined ? null : new Introspection({ ...common, config: introspection }),
+    statusRules: { config: lists ?? null, issuer, allowInsecure: config.allow_insecure },
+    statusLists: lists === undefined ? null : new StatusLists({ ...common, algorithms, config: lists }),
+  };
 }
 
 function loaderOf(config: IssuerConfig, clock: Clock): LoadKeys {

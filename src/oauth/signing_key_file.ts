@@ -1,0 +1,85 @@
+import { createPrivateKey } from 'node:crypto';
+import { readFileSync, statSync } from 'node:fs';
+import { stat } from 'node:fs/promises';
+import type { JWK } from 'jose';
+import { importSigningKey, publicPartOf, type SigningKey } from './signing_key.ts';
+import { parseJsonObject } from './strict_json.ts';
+
+/** Bytes that the file of one private JWK may have. */
+const MAX_BYTES = 65_536;
+
+/**
+ * A private JWK in a file, read again when the file changes; replace it by renaming, so that no half of it is read. A new content that is no
+ * usable key is refused, and the key before it stays.
+ */
+export class SigningKeyFile {
+  readonly #file: string;
+  readonly #onProblem: (problem: string) => void;
+  #version: string;
+  #key: Promise<SigningKey>;
+
+  /** `onProblem` is told of a new content that cannot be used; never with anything of it. @throws Error when there is no usable key now */
+  constructor(file: string, onProblem: (problem: string) => void = () => undefined) {
+    this.#file = file;
+    this.#onProblem = onProblem;
+    this.#version = versionOf(statOf(file));
+    this.#key = importSigningKey(readPrivateJwk(file));
+    this.#key.catch(() => undefined); // Whoever asks for it is told.
+  }
+
+  /** The key as the file has it now. Rejects only when even the first one could not be imported. */
+  async current(): Promise<SigningKey> {
+    const seen = await stat(this.#file).then(versionOf, () => this.#version); // A missing file is on its way, or was removed: the key stays.
+    if (seen !== this.#version) {
+      this.#version = seen;
+      this.#key = this.#replacement(this.#key);
+    }
+    return this.#key;
+  }
+
+  async #replacement(previous: Promise<SigningKey>): Promise<SigningKey> {
+    try {
+      return await importSigningKey(readPrivateJwk(this.#file));
+    } catch (error) {
+      this.#onProblem((error as Error).message);
+      return previous;
+    }
+  }
+}
+
+function statOf(file: string): { mtimeMs: number; size: number; ino: number } {
+  try {
+    return statSync(file);
+  } catch (error) {
+    throw unreadable(file, error);
+  }
+}
+
+function versionOf({ mtimeMs, size, ino }: { mtimeMs: number; size: number; ino: number }): string {
+  return `${mtimeMs} ${size} ${ino}`;
+}
+
+function readPrivateJwk(file: string): JWK {
+  let bytes: Buffer;
+  try {
+    bytes = readFileSync(file);
+  } catch (error) {
+    throw unreadable(file, error);
+  }
+  const json = parseJsonObject(bytes, { maxBytes: MAX_BYTES });
+  if (!json.ok) throw new Error(`${file}: expected one private JWK: ${json.problem}`);
+  const jwk = json.value as JWK;
+  try {
+    publicPartOf(jwk);
+    createPrivateKey({ key: { ...jwk }, format: 'jwk' }); // Importing is asynchronous; this says now whether it will succeed.
+  } catch (error) {
+    const why =
+      error instanceof TypeError && /^the key /.test(error.message) ? error.message : 'its members do not fit';
+    throw new Error(`${file}: expected one private JWK (P-256, Ed25519 or RSA): ${why}`);
+  }
+  return jwk;
+}
+
+function unreadable(file: string, error: unknown): Error {
+  return new Error(`${file}: cannot be read (${(error as NodeJS.ErrnoException).code ?? 'unknown error'})`);
+}
