@@ -1,11 +1,11 @@
-import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Dispatcher } from 'undici';
 import type { AuthorizedRequest, Evidence, UpstreamEvidence } from '../kernel/context.ts';
 import type { Denial } from '../kernel/denial.ts';
 import { statusOf } from '../kernel/denial.ts';
 import { drain, RequestBody } from './body.ts';
-import { ABANDONED, denialOf } from './failure.ts';
+import { ABANDONED, denialOf, type Phase } from './failure.ts';
 import { responseHeaders } from './response_headers.ts';
 import type { Upstream } from './upstream.ts';
 
@@ -17,6 +17,9 @@ export interface HttpExchange {
   readonly request: IncomingMessage;
   readonly response: ServerResponse;
 }
+
+/** Bytes of an answer's body up to which header section and body are written as one string, which costs less than two buffers. */
+const ONE_WRITE_BYTES = 16_384;
 
 /** What one exchange with an upstream consists of. */
 export interface ExchangeParts {
@@ -40,6 +43,8 @@ export class Exchange implements Dispatcher.DispatchHandler {
   readonly #seen: UpstreamEvidence = { status: 0, requestBytes: 0, responseBytes: 0, complete: false };
   #controller: Dispatcher.DispatchController | null = null;
   #interim = 0;
+  /** Content-Length of the answer; NaN without one. */
+  #length = Number.NaN;
   #settled = false;
   #ended = false;
   #settle!: (denial: Denial | null) => void;
@@ -88,9 +93,10 @@ export class Exchange implements Dispatcher.DispatchHandler {
     this.#parts.evidence.upstream = this.#seen;
   }
 
-  onResponseStart(controller: Dispatcher.DispatchController, status: number): void {
+  onResponseStart(controller: Dispatcher.DispatchController, status: number, parsed: IncomingHttpHeaders): void {
     if (this.#settled) return;
     if (status >= 200) {
+      this.#length = Number(parsed['content-length'] ?? Number.NaN);
       this.#answer(controller.rawHeaders as Buffer[], status);
       return;
     }
@@ -102,24 +108,17 @@ export class Exchange implements Dispatcher.DispatchHandler {
   onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
     if (this.#settled) return;
     this.#seen.responseBytes += chunk.length;
-    if (!this.#response.write(chunk)) this.#pause(controller);
+    if (chunk.length === this.#length && chunk.length <= ONE_WRITE_BYTES) this.#end(chunk.toString('latin1'));
+    else if (!this.#response.write(chunk)) this.#pause(controller);
   }
 
   onResponseEnd(): void {
-    if (this.#settled) return;
-    this.#ended = true;
-    const { http, outgoing } = this.#parts;
-    // An early answer: the upstream wants no more of the body, and undici drops the connection to it.
-    const early = outgoing.body instanceof RequestBody && !http.request.readableEnded;
-    if (early) this.#stopBody();
-    this.#response.end();
-    if (early) drain(http.request);
-    if (this.#response.socket?.writableLength !== 0) this.#awaitCaller();
+    if (!this.#settled && !this.#ended) this.#end('');
   }
 
   onResponseError(_controller: Dispatcher.DispatchController | null, error: unknown): void {
     if (this.#settled || this.#ended) return;
-    const denial = denialOf(error, this.#controller !== null);
+    const denial = denialOf(error, this.#phase);
     if (denial === null) {
       this.#cut();
       this.#over();
@@ -127,6 +126,18 @@ export class Exchange implements Dispatcher.DispatchHandler {
       return;
     }
     this.#refuse(denial);
+  }
+
+  /** The answer is there to its end; `body` is what of it was not written yet. */
+  #end(body: string): void {
+    this.#ended = true;
+    const { http, outgoing } = this.#parts;
+    // An early answer: the upstream wants no more of the body, and undici drops the connection to it.
+    const early = outgoing.body instanceof RequestBody && !http.request.readableEnded;
+    if (early) this.#stopBody();
+    this.#response.end(body, 'latin1');
+    if (early) drain(http.request);
+    if (this.#response.socket?.writableLength !== 0) this.#awaitCaller();
   }
 
   /** Passes status and header fields on. */
@@ -161,6 +172,11 @@ export class Exchange implements Dispatcher.DispatchHandler {
       clearTimeout(this.#patience);
       controller.resume();
     });
+  }
+
+  get #phase(): Phase {
+    if (this.#controller === null) return 'connecting';
+    return this.#seen.status === 0 ? 'sent' : 'answered';
   }
 
   #invalid(note: string): void {

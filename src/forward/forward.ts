@@ -72,6 +72,7 @@ class PoolForwarder implements Forwarder {
   readonly #upgrades: Upgrades;
   readonly #bodyBytes: number;
   readonly #pseudonym: string;
+  #closed: Promise<unknown> | null = null;
 
   constructor({ routes, bodyBytes, clock, pseudonym = 'sallyport', log }: ForwarderOptions) {
     this.#upstreams = createUpstreams(routes, log);
@@ -124,7 +125,7 @@ class PoolForwarder implements Forwarder {
         routes: entries.map(([route]) => route),
         connected: pool.stats.connected,
         running: pool.stats.running,
-        waiting: pool.stats.queued + pool.stats.pending,
+        waiting: pool.stats.pending,
       })),
       upgrades: this.#upgrades.size,
       withoutCredential: [...this.#upstreams]
@@ -137,10 +138,11 @@ class PoolForwarder implements Forwarder {
     this.#upgrades.close();
     for (const { credential } of this.#upstreams.values()) credential.stop();
     const pools = [...new Set([...this.#upstreams.values()].map(({ pool }) => pool))];
-    const cut = setTimeout(() => {
-      for (const pool of pools) void pool.destroy();
-    }, graceMs);
-    await Promise.all(pools.map((pool) => pool.close()));
+    this.#closed ??= Promise.all(pools.map((pool) => pool.close()));
+    // A pool with requests that wait for a connection does not say that it is closed once it is destroyed; so whichever comes first.
+    const { promise, resolve } = Promise.withResolvers<unknown>();
+    const cut = setTimeout(() => resolve(Promise.all(pools.map((pool) => pool.destroy()))), graceMs);
+    await Promise.race([this.#closed, promise]);
     clearTimeout(cut);
   }
 

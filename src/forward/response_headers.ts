@@ -1,7 +1,8 @@
-import { isHopByHop } from '../kernel/fields.ts';
+import { HOP_BY_HOP } from '../kernel/fields.ts';
 
-/** Answer fields that end here although they are end-to-end, lower case. */
+/** Answer fields that end here, lower case. */
 const ENDS_HERE: ReadonlySet<string> = new Set([
+  ...HOP_BY_HOP,
   // RFC 9449 §8.2: a nonce is for the server that gave it; the caller would sign the upstream's into its next proof for us.
   'dpop-nonce',
   // The upstream challenges the gateway's credential; the caller can do nothing about it and would take its own token for refused.
@@ -10,6 +11,9 @@ const ENDS_HERE: ReadonlySet<string> = new Set([
   // RFC 7838 §2: would send the caller around the gateway.
   'alt-svc',
 ]);
+
+/** Connection options that are the common case and name no field. */
+const NAMES_NOTHING = /^(?:,\s*(?:keep-alive|close)\s*)*$/i;
 
 /** What the caller's header list depends on besides the answer. */
 export interface ResponseHeaderOptions {
@@ -27,53 +31,45 @@ export interface ResponseHeaderOptions {
  */
 export function responseHeaders(raw: readonly (Buffer | string)[], options: ResponseHeaderOptions): string[] | null {
   const { remove, pseudonym, decisionId, status } = options;
-  const named = connectionNamedBy(raw);
-  const headers: string[] = [];
+  let headers: string[] = [];
+  let connection = '';
   let chunked = false;
   let proxied = false;
   for (let i = 0; i + 1 < raw.length; i += 2) {
     const name = latin1(raw[i] as Buffer | string);
     const lower = name.toLowerCase();
-    if (isHopByHop(lower)) {
+    const value = latin1(raw[i + 1] as Buffer | string);
+    if (ENDS_HERE.has(lower)) {
+      if (lower === 'connection') connection += `,${value}`;
       if (lower !== 'transfer-encoding') continue;
-      if (
-        chunked ||
-        latin1(raw[i + 1] as Buffer | string)
-          .trim()
-          .toLowerCase() !== 'chunked'
-      )
-        return null;
+      if (chunked || value.trim().toLowerCase() !== 'chunked') return null;
       chunked = true;
       continue;
     }
-    if (ENDS_HERE.has(lower) || lower.startsWith('sallyport-') || named?.includes(lower)) continue;
     // RFC 9110 §8.6: 204 carries no Content-Length.
-    if (status === 204 && lower === 'content-length') continue;
+    if (lower.startsWith('sallyport-') || (status === 204 && lower === 'content-length')) continue;
     if (remove.length > 0 && remove.includes(lower)) continue;
     proxied ||= lower === 'proxy-status';
-    headers.push(name, latin1(raw[i + 1] as Buffer | string));
+    headers.push(name, value);
   }
+  if (connection !== '') headers = withoutNamed(headers, connection);
   // RFC 9209 §2: what stands before the gateway's own member came from behind it.
   if (proxied) headers.push('Proxy-Status', pseudonym);
   headers.push('Via', `1.1 ${pseudonym}`, 'Sallyport-Decision-Id', decisionId);
   return headers;
 }
 
-/** RFC 9110 §7.6.1: the fields that the upstream's Connection names; null when it names none but `close` and `keep-alive`. */
-function connectionNamedBy(raw: readonly (Buffer | string)[]): string[] | null {
-  let named: string[] | null = null;
-  for (let i = 0; i + 1 < raw.length; i += 2) {
-    const field = raw[i] as Buffer | string;
-    if (field.length !== 10 || latin1(field).toLowerCase() !== 'connection') continue;
-    for (const option of latin1(raw[i + 1] as Buffer | string).split(',')) {
-      const lower = option.trim().toLowerCase();
-      if (lower === '' || lower === 'close' || lower === 'keep-alive') continue;
-      named ??= [];
-      // Framing is not the upstream's to name away.
-      if (lower !== 'content-length') named.push(lower);
-    }
+/** RFC 9110 §7.6.1: less what the upstream's Connection names; framing is not its to name away. */
+function withoutNamed(headers: string[], connection: string): string[] {
+  if (NAMES_NOTHING.test(connection)) return headers;
+  const named = new Set(connection.split(',').map((option) => option.trim().toLowerCase()));
+  named.delete('content-length');
+  const kept: string[] = [];
+  for (let i = 0; i + 1 < headers.length; i += 2) {
+    const name = headers[i] as string;
+    if (!named.has(name.toLowerCase())) kept.push(name, headers[i + 1] as string);
   }
-  return named;
+  return kept;
 }
 
 function latin1(text: Buffer | string): string {

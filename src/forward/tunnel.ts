@@ -102,7 +102,12 @@ export class Tunnel {
 
   #failed(error: unknown): void {
     if (this.#settled || this.#upstream !== null) return;
-    this.end(denialOf(error, this.#connected) ?? { reason: 'gateway.unexpected', note: String((error as Error).name) });
+    this.end(
+      denialOf(error, this.#connected ? 'sent' : 'connecting') ?? {
+        reason: 'gateway.unexpected',
+        note: String((error as Error).name),
+      },
+    );
   }
 
   /** The upstream switched: true when its answer may be passed on. */

@@ -4,7 +4,7 @@
  */
 
 /** Fields that concern one connection only (RFC 9110 §7.6.1, RFC 9112 appendix C.2.2), lower case. */
-const HOP_BY_HOP: ReadonlySet<string> = new Set([
+export const HOP_BY_HOP: ReadonlySet<string> = new Set([
   'connection',
   'http2-settings',
   'keep-alive',
@@ -18,8 +18,9 @@ const HOP_BY_HOP: ReadonlySet<string> = new Set([
   'upgrade',
 ]);
 
-/** Request fields that end here although they are end-to-end, folded. */
+/** Request fields that end here, folded. */
 const ENDS_HERE: ReadonlySet<string> = new Set([
+  ...HOP_BY_HOP,
   // Credentials: the upstream gets the gateway's own. No check saw a cookie, so it cannot speak for the caller either.
   'authorization',
   'dpop',
@@ -61,14 +62,9 @@ export function foldFieldName(name: string): string {
   return lower.includes('_') ? lower.replaceAll('_', '-') : lower;
 }
 
-/** Whether a field, by its lower-case name, concerns one connection only (RFC 9110 §7.6.1). */
-export function isHopByHop(lowerName: string): boolean {
-  return HOP_BY_HOP.has(lowerName);
-}
-
 /** Whether a request field, by its folded name, ends at the gateway: it is neither shown to the policy nor sent to the upstream. */
 export function endsAtGateway(foldedName: string): boolean {
-  return HOP_BY_HOP.has(foldedName) || ENDS_HERE.has(foldedName) || ENDS_HERE_FAMILY.test(foldedName);
+  return ENDS_HERE.has(foldedName) || ENDS_HERE_FAMILY.test(foldedName);
 }
 
 /** The fields that `Connection` names, folded; they end here too (RFC 9110 §7.6.1). Null when it names none but `close` and `keep-alive`. */

@@ -65,13 +65,17 @@ export class RawConnection {
     const holds = typeof condition === 'string' ? () => this.received.includes(condition) : condition;
     while (!holds(this)) {
       if (this.socket.closed) throw new Error(`the connection was over before ${condition}: ${this.received}`);
-      await once(this.socket, 'progress');
+      await this.#next('progress');
     }
   }
 
   /** Waits until the connection is over. */
   async closed(): Promise<void> {
-    if (!this.socket.closed) await once(this.socket, 'close');
+    if (!this.socket.closed) await this.#next('close');
+  }
+
+  #next(event: string): Promise<void> {
+    return new Promise((resolve) => this.socket.once(event, () => resolve()));
   }
 }
 
