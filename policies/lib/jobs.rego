@@ -9,18 +9,25 @@ package lib.jobs
 # title: Whether the table lets the job do the operation
 # description: |
 #   The table is {jobs: {provider: {repository: {repository_id, rules: [name]}}}, rules: {name: rule}}. The id must be
-#   the one in the token, so that a name that changed hands has no rights; it is null only where the provider has no
+#   the one in the token, so that a name that changed hands has no rights; it is "none" only where the provider has no
 #   ids. A rule has all of workflows, environments, refs ("protected" or "any") and operations ({service: names}).
 #   Lists name what is allowed, an empty list allows nothing, and "any" in place of a list allows everything. A rule
 #   that lacks a member allows nothing.
 # scope: document
 may(job, operation, table) if {
 	repository := table.jobs[job.provider][job.repository]
-	repository.repository_id == job.repository_id
+	same_id(repository.repository_id, job.repository_id)
 	is_array(repository.rules)
 	some name in repository.rules
 	rule_allows(table.rules[name], job, operation)
 }
+
+same_id(listed_id, id) if {
+	is_string(listed_id)
+	listed_id == id
+}
+
+same_id("none", null)
 
 rule_allows(rule, job, operation) if {
 	listed(rule.workflows, job.workflow)

@@ -12,7 +12,10 @@ table := {
 			"acme/map": {"repository_id": "4", "rules": {"look": "look"}},
 			"acme/bare": {"rules": ["look"]},
 		},
-		"buildkite": {"acme/infra": {"repository_id": null, "rules": ["look"]}},
+		"buildkite": {
+			"acme/infra": {"repository_id": "none", "rules": ["look"]},
+			"acme/null": {"repository_id": null, "rules": ["look"]},
+		},
 	},
 	"rules": {
 		"deploy": {
@@ -99,8 +102,10 @@ test_the_repository_must_be_listed_with_its_id if {
 	}
 }
 
-test_a_provider_without_ids_is_listed_with_null if {
+test_a_provider_without_ids_is_listed_with_none if {
 	may({"provider": "buildkite", "repository_id": null}, look)
+	not may({"provider": "buildkite", "repository_id": "1"}, look)
+	not may({"provider": "buildkite", "repository": "acme/null", "repository_id": null}, look)
 }
 
 test_rules_that_are_missing_or_malformed_allow_nothing if {

@@ -100,8 +100,6 @@ decide_by(document, starter) := decision if {
 	decision := sallyport.decision with input as document with data.starter as starter
 }
 
-with_request(patch) := object.union(call, {"request": patch})
-
 with_operation(patch) := object.union(call, {"operation": patch})
 
 with_token(patch) := object.union(call, {"token": patch})
