@@ -1,7 +1,4 @@
 import { Command } from 'commander';
-import { loadGatewayConfig } from '../config/load.ts';
-import { editorSchema } from '../config/schema.ts';
-import { describeGateway, printDescription } from '../gateway/describe.ts';
 
 /** `sallyport config check FILE` and `sallyport config schema`. */
 export function configCommand(): Command {
@@ -13,6 +10,8 @@ export function configCommand(): Command {
         .argument('<file>', 'configuration file of the gateway')
         .option('--json', 'for machines')
         .action(async (file: string, options: { json?: true }) => {
+          const { loadGatewayConfig } = await import('../config/load.ts');
+          const { describeGateway, printDescription } = await import('../gateway/describe.ts');
           const description = await describeGateway(loadGatewayConfig(file));
           const text = options.json ? JSON.stringify(description, null, 2) : printDescription(description).join('\n');
           process.stdout.write(`${text}\n`);
@@ -21,6 +20,9 @@ export function configCommand(): Command {
     .addCommand(
       new Command('schema')
         .description('print the JSON Schema of the configuration, for editors (# yaml-language-server: $schema=…)')
-        .action(() => void process.stdout.write(`${JSON.stringify(editorSchema(), null, 2)}\n`)),
+        .action(async () => {
+          const { editorSchema } = await import('../config/schema.ts');
+          process.stdout.write(`${JSON.stringify(editorSchema(), null, 2)}\n`);
+        }),
     );
 }

@@ -1,6 +1,4 @@
 import { Command } from 'commander';
-import { loadGatewayConfig } from '../config/load.ts';
-import { runGateway } from '../gateway/processes.ts';
 
 /** `sallyport gateway --config FILE`: the main job. */
 export function gatewayCommand(): Command {
@@ -8,6 +6,8 @@ export function gatewayCommand(): Command {
     .description('check and forward requests as a configuration file says, until SIGTERM')
     .requiredOption('--config <file>', 'configuration file (docs/reference/configuration.md)')
     .action(async (options: { config: string }) => {
+      const { loadGatewayConfig } = await import('../config/load.ts');
+      const { runGateway } = await import('../gateway/processes.ts');
       process.exitCode = await runGateway(loadGatewayConfig(options.config));
     });
 }
