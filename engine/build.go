@@ -40,6 +40,13 @@ func build(request *buildRequest) (*buildAnswer, error) {
 	if compiler.Failed() {
 		return &buildAnswer{Diagnostics: request.diagnose("", compiler.Errors)}, nil
 	}
+	var warnings []diagnostic
+	if request.Warnings {
+		// Before the build, which changes the modules that it is given.
+		strict := p.compiler().WithStrict(true)
+		strict.Compile(p.modules)
+		warnings = request.diagnose("", strict.Errors)
+	}
 	source := &bundle.Bundle{Data: p.data}
 	source.Manifest.Init()
 	source.SetRegoVersion(p.version)
@@ -61,14 +68,9 @@ func build(request *buildRequest) (*buildAnswer, error) {
 		}
 		return &buildAnswer{Diagnostics: []diagnostic{{Code: "rego_build_error", Message: err.Error()}}}, nil
 	}
-	result := &buildAnswer{Wasm: build.Bundle().WasmModules[0].Raw}
+	result := &buildAnswer{Wasm: build.Bundle().WasmModules[0].Raw, Warnings: warnings}
 	for _, resolver := range build.Bundle().Manifest.WasmResolvers {
 		result.Entrypoints = append(result.Entrypoints, resolver.Entrypoint)
-	}
-	if request.Warnings {
-		strict := p.compiler().WithStrict(true)
-		strict.Compile(p.modules)
-		result.Warnings = request.diagnose("", strict.Errors)
 	}
 	return result, nil
 }

@@ -4,6 +4,7 @@ package main
 
 import (
 	"encoding/json"
+	"slices"
 	"sort"
 	"strings"
 
@@ -34,18 +35,104 @@ func check(request *checkRequest) (*checkAnswer, error) {
 	if len(found) > 0 {
 		return &checkAnswer{Diagnostics: found}, nil
 	}
-	compiler := p.compiler().WithStrict(!request.Lenient).WithEnablePrintStatements(true)
-	if len(request.InputSchema) > 0 {
+	compile := func(schema any) ast.Errors {
+		compiler := p.compiler().WithStrict(!request.Lenient).WithEnablePrintStatements(true)
+		if schema != nil {
+			schemas := ast.NewSchemaSet()
+			schemas.Put(ast.SchemaRootRef, schema)
+			compiler = compiler.WithSchemas(schemas).WithUseTypeCheckAnnotations(true)
+		}
+		compiler.Compile(p.modules)
+		return compiler.Errors
+	}
+	if len(request.InputSchema) == 0 {
+		return &checkAnswer{Diagnostics: request.diagnose("", compile(nil))}, nil
+	}
+	var schemas [2]any
+	for i, nullable := range []func(map[string]any) any{asAny, withoutNull} {
 		var schema any
 		if err := util.UnmarshalJSON(request.InputSchema, &schema); err != nil {
 			return nil, badRequest("inputSchema: %v", err)
 		}
-		schemas := ast.NewSchemaSet()
-		schemas.Put(ast.SchemaRootRef, schema)
-		compiler = compiler.WithSchemas(schemas).WithUseTypeCheckAnnotations(true)
+		schemas[i] = mapNullable(schema, nullable)
 	}
-	compiler.Compile(p.modules)
-	return &checkAnswer{Diagnostics: request.diagnose("", compiler.Errors)}, nil
+	errs := compile(schemas[0])
+	for _, e := range errs {
+		if e.Location == nil && strings.HasPrefix(e.Message, "unable to compile the schema") {
+			return nil, badRequest("inputSchema: %s", e.Message)
+		}
+	}
+	for _, e := range compile(schemas[1]) {
+		if !mentionsNull(e) {
+			errs = append(errs, e)
+		}
+	}
+	return &checkAnswer{Diagnostics: request.diagnose("", errs)}, nil
+}
+
+// OPA's type checker knows no null: a schema that allows it stands for any value, in which no misspelt field is found,
+// or for a value that is never null, which makes comparing with null an error. So a policy is checked twice, with what
+// can be null as any value, and as never null; what the second one finds about null is left out.
+
+// asAny forgets everything about what can be null.
+func asAny(map[string]any) any {
+	return map[string]any{}
+}
+
+// withoutNull forgets that it can be null.
+func withoutNull(schema map[string]any) any {
+	if types, ok := schema["type"].([]any); ok {
+		types = slices.DeleteFunc(types, func(t any) bool { return t == "null" })
+		schema["type"] = types
+		if len(types) == 1 {
+			schema["type"] = types[0]
+		}
+	}
+	for _, key := range []string{"anyOf", "oneOf"} {
+		alternatives, ok := schema[key].([]any)
+		if !ok {
+			continue
+		}
+		alternatives = slices.DeleteFunc(alternatives, isNullSchema)
+		if len(alternatives) == 1 {
+			return alternatives[0]
+		}
+		schema[key] = alternatives
+	}
+	return schema
+}
+
+func isNullSchema(schema any) bool {
+	object, ok := schema.(map[string]any)
+	return ok && object["type"] == "null"
+}
+
+// mapNullable applies change to every schema, at any depth, that allows null beside something else.
+func mapNullable(schema any, change func(map[string]any) any) any {
+	switch node := schema.(type) {
+	case []any:
+		for i := range node {
+			node[i] = mapNullable(node[i], change)
+		}
+	case map[string]any:
+		for key := range node {
+			node[key] = mapNullable(node[key], change)
+		}
+		types, _ := node["type"].([]any)
+		anyOf, _ := node["anyOf"].([]any)
+		oneOf, _ := node["oneOf"].([]any)
+		if slices.Contains(types, any("null")) || slices.ContainsFunc(anyOf, isNullSchema) || slices.ContainsFunc(oneOf, isNullSchema) {
+			return change(node)
+		}
+	}
+	return schema
+}
+
+func mentionsNull(e *ast.Error) bool {
+	if e.Details != nil && strings.Contains(strings.Join(e.Details.Lines(), " "), "null") {
+		return true
+	}
+	return strings.Contains(e.Message, "null")
 }
 
 type formattedModule struct {

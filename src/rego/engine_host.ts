@@ -74,8 +74,14 @@ export class RegoEngine {
    */
   call<Answer>(operation: string, request: unknown, options: RegoCallOptions = {}): Promise<Answer> {
     if (this.#closed) return Promise.reject(new RegoEngineError('engine_closed', 'the Rego engine was closed'));
+    let text: string;
+    try {
+      text = JSON.stringify(request);
+    } catch (error) {
+      return Promise.reject(new RegoEngineError('bad_request', `${operation}: ${String(error)}`));
+    }
     this.#lastId += 1;
-    const call = { id: this.#lastId, operation, request: JSON.stringify(request) };
+    const call = { id: this.#lastId, operation, request: text };
     const timeoutMs = options.timeoutMs ?? this.#options.callTimeoutMs ?? 60_000;
     return new Promise<Answer>((resolve, reject) => {
       this.#queue.push({ ...call, timeoutMs, resolve: resolve as (value: unknown) => void, reject });

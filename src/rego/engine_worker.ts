@@ -88,7 +88,8 @@ function answer(call: EngineCall): void {
     }
     fatal('engine_died', `the Rego engine stopped during "${call.operation}": ${lastWords}`);
   } catch (error) {
-    fatal('engine_died', `the Rego engine stopped during "${call.operation}": ${String(error)} ${lastWords}`);
+    const hint = error instanceof RangeError ? ' (something in the request is nested too deep)' : '';
+    fatal('engine_died', `the Rego engine stopped during "${call.operation}": ${String(error)}${hint} ${lastWords}`);
   }
 }
 
