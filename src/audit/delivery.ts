@@ -4,9 +4,10 @@ import type { SinkState } from '../telemetry/source_metrics.ts';
 import { LineQueue } from './line_queue.ts';
 import { countLines, type Sink } from './sink.ts';
 import type { Spool } from './spool.ts';
+import { within } from './within.ts';
 
 /** Milliseconds that records are collected before they are written together: one write costs as much as several records. */
-const COLLECT_MS = 4;
+const COLLECT_MS = 10;
 /** Milliseconds until a write that failed is tried again, doubled each time, up to the most. */
 const RETRY_MS = { first: 100, most: 5000 } as const;
 /** Milliseconds that letting go of sink and spool may take once everything is written or given up. */
@@ -247,12 +248,4 @@ export class Delivery {
   #inBatch(): number {
     return this.#batch === null ? 0 : countLines(this.#batch);
   }
-}
-
-/** Waits for something, but not longer than `ms` milliseconds. */
-async function within(ms: number, something: Promise<unknown> | null): Promise<void> {
-  if (something === null) return;
-  const late = new AbortController();
-  await Promise.race([something, delay(ms, undefined, { signal: late.signal }).catch(() => undefined)]);
-  late.abort();
 }

@@ -169,10 +169,17 @@ function nanoseconds(milliseconds: number): number {
   return milliseconds > 0 && Number.isFinite(milliseconds) ? Math.round(milliseconds * 1e6) : 0;
 }
 
+/** The last time that was written: under load several requests begin in one millisecond. */
+let lastTime = { milliseconds: 0, text: '1970-01-01T00:00:00.000Z' };
+
 /** RFC 3339 in UTC. A clock that is not a time at all must not cost the record. */
 function timestamp(milliseconds: number): string {
-  const date = new Date(milliseconds);
-  return Number.isNaN(date.getTime()) ? '1970-01-01T00:00:00.000Z' : date.toISOString();
+  if (milliseconds !== lastTime.milliseconds) {
+    const date = new Date(milliseconds);
+    const text = Number.isNaN(date.getTime()) ? '1970-01-01T00:00:00.000Z' : date.toISOString();
+    lastTime = { milliseconds, text };
+  }
+  return lastTime.text;
 }
 
 function fits(line: string): boolean {

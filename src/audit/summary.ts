@@ -75,7 +75,21 @@ function operationMember(operation: Operation): string {
   );
 }
 
+/** Texts of tokens that were recorded lately: a job uses its token again and again, and the same object stands for it (token cache). */
+const tokenTexts = new Map<VerifiedToken, string>();
+const TOKEN_TEXTS_LIMIT = 1000;
+
 function tokenMembers(token: VerifiedToken): string {
+  let text = tokenTexts.get(token);
+  if (text === undefined) {
+    text = describeToken(token);
+    if (tokenTexts.size >= TOKEN_TEXTS_LIMIT) tokenTexts.clear();
+    tokenTexts.set(token, text);
+  }
+  return text;
+}
+
+function describeToken(token: VerifiedToken): string {
   // 16 characters of the digest are enough to find the same token again, and are not what `ath` must equal.
   return (
     textMember('client', token.clientId) +

@@ -34,7 +34,7 @@ export interface MetricsOptions {
   readonly process?: boolean;
 }
 
-/** Makes the metrics of this process; nothing is shared between two calls. Names and meanings: docs/reference/metrics.md. */
+/** Makes the metrics of this process; nothing is shared between two calls. */
 export function createMetrics(options: MetricsOptions): Metrics {
   const registry = new Registry();
   const requests = new RequestMetrics();

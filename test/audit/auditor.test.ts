@@ -58,6 +58,28 @@ describe('createAuditor with files', () => {
     expect(numbersIn(file)).toEqual(range(0, 10));
   });
 
+  it('keeps a record of a request whose evidence is not what it should be', async () => {
+    const file = join(folder(), 'records.jsonl');
+    const { auditor, logged } = auditing({ sinks: [file], on_failure: 'block' });
+    auditor.record(unjudged({ id: 'request-5', timings: undefined as never, status: 500 }));
+    await auditor.close();
+    expect(JSON.parse(readFileSync(file, 'utf8'))).toMatchObject({
+      decision_id: 'request-5',
+      erased: ['/input', '/result', '/custom/sallyport'],
+      custom: { sallyport: { outcome: 'failed', status: 500 } },
+    });
+    expect(logged).toContainEqual(expect.objectContaining({ level: 'error', decision_id: 'request-5' }));
+  });
+
+  it('says so when a request ends after everything was closed', async () => {
+    const file = join(folder(), 'records.jsonl');
+    const { auditor, logged } = auditing({ sinks: [file], on_failure: 'block' });
+    await auditor.close();
+    recordMany(auditor, 5, 1);
+    expect(logged.at(-1)).toMatchObject({ level: 'error', decision_id: 'request-5' });
+    expect(numbersIn(file)).toEqual([]);
+  });
+
   it.each([
     [
       'its folder does not exist',
