@@ -5,7 +5,7 @@
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { authServerPage, authServerSchema, configurationPage, configurationSchema } from './generate/configuration.ts';
-import { policyInputJsonSchema } from './generate/policy_input.ts';
+import { policyInputJsonSchema, policyPage } from './generate/policy.ts';
 import { reasonsPage } from './generate/reasons.ts';
 
 const ROOT = new URL('../', import.meta.url);
@@ -16,6 +16,7 @@ const FILES: Readonly<Record<string, () => string>> = {
   'docs/reference/configuration.schema.json': configurationSchema,
   'docs/reference/authserver.md': authServerPage,
   'docs/reference/authserver.schema.json': authServerSchema,
+  'docs/reference/policy.md': policyPage,
   'policies/schema/input.schema.json': policyInputJsonSchema,
 };
 

@@ -87,7 +87,7 @@ operation_protected if is_string(input.operation.authorization_details_type)
 scopes_cover if scopes.cover(input.token.scopes, input.operation.scopes)
 
 # The catalogue says null where an operation needs no authorization_details.
-details_cover if input.operation.authorization_details_type == null
+details_cover if is_null(input.operation.authorization_details_type)
 
 details_cover if {
 	is_array(input.token.authorization_details)
@@ -107,7 +107,7 @@ call := {
 job_allowed if jobs.may(input.job, input.operation, data.starter)
 
 job_allowed if {
-	input.job == null
+	is_null(input.job)
 	data.starter.tokens_without_job == "allow"
 }
 

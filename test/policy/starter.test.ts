@@ -99,13 +99,16 @@ describe('the sources of the policies', () => {
     expect(formatted.filter(({ changed }) => changed).map(({ path }) => path)).toEqual([]);
   });
 
-  it('misspell no field of the request', async () => {
-    const inputSchema = JSON.parse(readFileSync(join(FOLDER, 'schema/input.schema.json'), 'utf8')) as object;
-    const modules = [{ path: 'x.rego', text: 'package x\n\na if input.request.metod == "GET"\n' }];
-    expect(await checkPolicy({ modules, inputSchema }, regoEngine)).toMatchObject([
-      { code: 'rego_type_error', row: 3 },
-    ]);
-  });
+  it.each(['request.metod', 'operation.nme', 'token.scope', 'job.repo', 'client.client_id'])(
+    'would not misspell input.%s unnoticed',
+    async (field) => {
+      const inputSchema = JSON.parse(readFileSync(join(FOLDER, 'schema/input.schema.json'), 'utf8')) as object;
+      const modules = [{ path: 'x.rego', text: `package x\n\na if input.${field} == "a"\n` }];
+      expect(await checkPolicy({ modules, inputSchema }, regoEngine)).toMatchObject([
+        { code: 'rego_type_error', row: 3 },
+      ]);
+    },
+  );
 });
 
 describe('golden decisions of the starter policy, in WASM', () => {
