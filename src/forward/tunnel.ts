@@ -70,7 +70,9 @@ export class Tunnel {
       outgoing.on('error', (error) => this.#failed(error));
       outgoing.on('response', (answer) => this.#refused(answer));
       outgoing.on('upgrade', (answer, upstream, head) => {
-        if (this.#switched(answer, upstream)) pipe(answer, upstream, head);
+        if (!this.#switched(answer, upstream)) return;
+        pipe(answer, upstream, head);
+        this.#count(upstream);
       });
     });
   }
@@ -125,17 +127,20 @@ export class Tunnel {
     this.#upstream = upstream;
     this.#answered = true;
     this.#parts.evidence.status = 101;
-    const { socket } = this.#parts.exchange;
-    socket.off('end', this.#onCallerClose);
-    socket.on('data', (chunk: Buffer) => {
+    this.#parts.exchange.socket.off('end', this.#onCallerClose);
+    upstream.once('close', () => this.#upstreamClosed());
+    this.#expire();
+    return !this.#settled;
+  }
+
+  /** After the pipes: a listener that came before them would take the first bytes away. */
+  #count(upstream: Duplex): void {
+    this.#parts.exchange.socket.on('data', (chunk: Buffer) => {
       this.#seen.requestBytes += chunk.length;
     });
     upstream.on('data', (chunk: Buffer) => {
       this.#seen.responseBytes += chunk.length;
     });
-    upstream.once('close', () => this.#upstreamClosed());
-    this.#expire();
-    return !this.#settled;
   }
 
   /** The upstream did not switch: its answer is passed on, and the connection ends. */
@@ -159,10 +164,12 @@ export class Tunnel {
     answer.on('data', (chunk: Buffer) => {
       this.#seen.responseBytes += chunk.length;
     });
+    // Before pipeline, which would destroy the caller's connection first.
+    answer.once('error', () => this.end({ reason: 'forward.upstream_broken', note: 'refusal' }));
     answer.setTimeout(upstream.timeoutMs, () => this.end({ reason: 'forward.upstream_timeout', note: 'refusal' }));
     response.assignSocket(exchange.socket as Socket);
     pipeline(answer, response, (error) => {
-      if (error) return this.end({ reason: 'forward.upstream_broken', note: 'refusal' });
+      if (error) return this.#callerClosed();
       response.detachSocket(exchange.socket as Socket);
       this.#seen.complete = true;
       this.#closeCaller();

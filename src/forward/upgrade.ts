@@ -100,7 +100,9 @@ export class Upgrades {
       ...(upstream.ca === null ? {} : { ca: upstream.ca }),
     };
     const request = standIn as unknown as IncomingMessage;
-    this.#proxy.ws(request, exchange.socket, exchange.head, { target, toProxy: true, secure: true }, () => undefined);
+    quietly(() => {
+      this.#proxy.ws(request, exchange.socket, exchange.head, { target, toProxy: true, secure: true }, () => undefined);
+    });
     const outgoing = standIn.outgoing as ClientRequest | null;
     if (outgoing === null) throw new Error('http-proxy did not take the upgrade');
     const [pipe] = outgoing.listeners('upgrade') as PipeBoth[];
@@ -108,6 +110,17 @@ export class Upgrades {
     // It would write the refusal's decoded body under its chunked header, and end the caller's connection before an error is answered.
     for (const event of ['upgrade', 'response', 'error']) outgoing.removeAllListeners(event);
     return { outgoing, pipe };
+  }
+}
+
+/** http-proxy uses util._extend, of which Node.js would warn on the output that carries the log. */
+function quietly(call: () => void): void {
+  const { noDeprecation } = process;
+  process.noDeprecation = true;
+  try {
+    call();
+  } finally {
+    process.noDeprecation = noDeprecation ?? false;
   }
 }
 
