@@ -2,15 +2,17 @@ import { type Clock, secondsOf } from '../kernel/clock.ts';
 import type { RequestContext, VerifiedToken } from '../kernel/context.ts';
 import { type Disclosure, deny, type Reason } from '../kernel/denial.ts';
 import { type Checked, type Denied, pass } from '../kernel/result.ts';
-import { type CompactJws, parseCompactJws } from '../oauth/compact_jws.ts';
+import { type OpenedJws, openCompactJws, parseJwsHeader } from '../oauth/compact_jws.ts';
 import { findClaimProblem, type ProofClaims } from './dpop_claims.ts';
 import { type HeaderRules, type ProofKey, readProofHeader } from './dpop_header.ts';
 import { namesTarget } from './htu.ts';
+import type { KeyCache } from './key_cache.ts';
 import type { ProofWindow } from './replay_store.ts';
 import { verifySignature } from './signature.ts';
 
 /** What proofs are judged by. */
 export interface DpopRules extends HeaderRules {
+  readonly keys: KeyCache;
   readonly window: ProofWindow;
   readonly clock: Clock;
 }
@@ -24,7 +26,7 @@ export interface CheckedProof {
 }
 
 /** A proof of an RSA key of 4096 bits takes about 2.5 KB. */
-const MAX_PROOF_BYTES = 8192;
+const BOUNDS = { maxBytes: 8192 };
 const MAX_DISCLOSED = 1024;
 
 /**
@@ -34,9 +36,9 @@ const MAX_DISCLOSED = 1024;
  */
 export function checkDpop(context: RequestContext, token: VerifiedToken, rules: DpopRules): Checked<CheckedProof> {
   if (context.proof === null) return deny('proof.missing'); // Check 1; that there is not more than one, stage 1 saw.
-  const jws = parseCompactJws(context.proof, { maxBytes: MAX_PROOF_BYTES }); // Check 2
+  const jws = openCompactJws(context.proof, BOUNDS); // Check 2
   if (!jws.ok) return deny('proof.malformed', jws.problem);
-  const proofKey = readProofHeader(jws.value.header, rules); // Checks 4, 5, 7
+  const proofKey = keyOf(jws.value.headerSegment, rules); // Checks 2, 4, 5, 7
   if (!proofKey.ok) return proofKey;
   const sender: Sender = { jws: jws.value, proofKey: proofKey.value, bound: token.confirmation.jkt };
 
@@ -52,7 +54,7 @@ export function checkDpop(context: RequestContext, token: VerifiedToken, rules: 
   // Check 12, second part, before the signature: nobody makes the gateway compute with keys of their own.
   if (proofKey.value.jkt !== sender.bound) return deny('proof.key_mismatch');
   if (!isSigned(sender)) return deny('proof.signature'); // Check 6
-  rules.keys.keep(proofKey.value.jkt, proofKey.value.key);
+  rules.keys.keep(jws.value.headerSegment, proofKey.value);
 
   const untimely = checkTimes(claims, rules);
   if (untimely !== null) return untimely;
@@ -62,9 +64,17 @@ export function checkDpop(context: RequestContext, token: VerifiedToken, rules: 
   return pass({ jkt: proofKey.value.jkt, jti: claims.jti, iat: claims.iat });
 }
 
+/** The key that the header of the proof carries: known from an earlier proof with the same header, or read. */
+function keyOf(headerSegment: string, rules: DpopRules): Checked<ProofKey> {
+  const known = rules.keys.find(headerSegment);
+  if (known !== undefined) return pass(known);
+  const header = parseJwsHeader(headerSegment, BOUNDS);
+  return header.ok ? readProofHeader(header.value, rules) : deny('proof.malformed', header.problem);
+}
+
 /** The key that seems to have signed the proof, and what is needed to find out whether it did. */
 interface Sender {
-  readonly jws: CompactJws;
+  readonly jws: OpenedJws;
   readonly proofKey: ProofKey;
   /** The thumbprint that the token is bound to. */
   readonly bound: string | undefined;

@@ -5,7 +5,6 @@ import type { SignatureAlgorithm } from '../oauth/algorithms.ts';
 import { importPublicJwk, readPublicJwk } from '../oauth/public_jwk.ts';
 import type { JsonObject } from '../oauth/strict_json.ts';
 import { jwkThumbprint } from '../oauth/thumbprint.ts';
-import type { KeyCache } from './key_cache.ts';
 
 /** The key that a proof says it is signed with. */
 export interface ProofKey {
@@ -18,7 +17,6 @@ export interface ProofKey {
 /** What the header of a proof is judged by. */
 export interface HeaderRules {
   readonly algorithms: ReadonlyMap<string, SignatureAlgorithm>;
-  readonly keys: KeyCache;
 }
 
 /**
@@ -35,7 +33,7 @@ export function readProofHeader(header: JsonObject, rules: HeaderRules): Checked
   const jwk = readPublicJwk(header['jwk'], alg);
   if (!jwk.ok) return deny('proof.key', jwk.problem);
   const jkt = jwkThumbprint(jwk.value);
-  const key = rules.keys.find(jkt) ?? importPublicJwk(jwk.value);
+  const key = importPublicJwk(jwk.value);
   return key === null ? deny('proof.key', 'JWK with a point that is not on its curve') : pass({ algorithm, jkt, key });
 }
 

@@ -1,14 +1,17 @@
-import type { KeyObject } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
+import type { ProofKey } from './dpop_header.ts';
 
 /** One imported key costs about 2.5 KB outside the JavaScript heap. */
 const MAX_KEYS = 10_000;
 
-/** Imported public keys by their thumbprint: importing a key costs as much as verifying with it. */
+/**
+ * The keys of proofs by the text of the header that carries them: a client sends the same header with every proof, and reading it costs half
+ * as much as verifying, importing its key as much. The same text means the same key as long as the rules for headers are the same.
+ */
 export interface KeyCache {
-  find(thumbprint: string): KeyObject | undefined;
+  find(headerSegment: string): ProofKey | undefined;
   /** To be called once a signature by this key was found good, so that keys nobody holds push out none that are in use. */
-  keep(thumbprint: string, key: KeyObject): void;
+  keep(headerSegment: string, key: ProofKey): void;
   stats(): KeyCacheStats;
 }
 
@@ -21,18 +24,19 @@ export interface KeyCacheStats {
 
 /** Makes a cache of at most 10,000 keys that forgets the one used longest ago. */
 export function createKeyCache(): KeyCache {
-  const keys = new LRUCache<string, KeyObject>({ max: MAX_KEYS });
+  const keys = new LRUCache<string, ProofKey>({ max: MAX_KEYS });
   let hits = 0;
   let misses = 0;
   return {
-    find(thumbprint) {
-      const key = keys.get(thumbprint);
+    find(headerSegment) {
+      const key = keys.get(headerSegment);
       if (key === undefined) misses++;
       else hits++;
       return key;
     },
-    keep(thumbprint, key) {
-      keys.set(thumbprint, key);
+    keep(headerSegment, key) {
+      // A slice of the proof would keep the whole of it in memory.
+      if (!keys.has(headerSegment)) keys.set(Buffer.from(headerSegment, 'latin1').toString('latin1'), key);
     },
     stats: () => ({ entries: keys.size, hits, misses }),
   };
