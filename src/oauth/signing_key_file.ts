@@ -1,4 +1,4 @@
-import { createPrivateKey } from 'node:crypto';
+import { createPrivateKey, createPublicKey, type KeyObject, sign, verify } from 'node:crypto';
 import { readFileSync, statSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import type { JWK } from 'jose';
@@ -70,14 +70,24 @@ function readPrivateJwk(file: string): JWK {
   if (!json.ok) throw new Error(`${file}: expected one private JWK: ${json.problem}`);
   const jwk = json.value as JWK;
   try {
-    publicPartOf(jwk);
-    createPrivateKey({ key: { ...jwk }, format: 'jwk' }); // Importing is asynchronous; this says now whether it will succeed.
+    // Importing is asynchronous; this says now whether it will succeed.
+    const publicKey = createPublicKey({ key: { ...publicPartOf(jwk) }, format: 'jwk' });
+    if (isPair(createPrivateKey({ key: { ...jwk }, format: 'jwk' }), publicKey)) return jwk;
   } catch (error) {
-    const why =
-      error instanceof TypeError && /^the key /.test(error.message) ? error.message : 'its members do not fit';
-    throw new Error(`${file}: expected one private JWK (P-256, Ed25519 or RSA): ${why}`);
+    if (error instanceof TypeError && error.message.startsWith('the key ')) throw unusable(file, error.message);
   }
-  return jwk;
+  throw unusable(file, 'its members do not fit together');
+}
+
+/** Whether what one key signs, the other verifies: nothing else looks at both. */
+function isPair(privateKey: KeyObject, publicKey: KeyObject): boolean {
+  const digest = privateKey.asymmetricKeyType === 'ed25519' ? null : 'sha256';
+  const sample = Buffer.from('sample');
+  return verify(digest, sample, publicKey, sign(digest, sample, privateKey));
+}
+
+function unusable(file: string, why: string): Error {
+  return new Error(`${file}: expected one private JWK (P-256, Ed25519 or RSA): ${why}`);
 }
 
 function unreadable(file: string, error: unknown): Error {
