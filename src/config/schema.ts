@@ -197,7 +197,10 @@ const dpop = z.strictObject({
 const redis = z.strictObject({
   url: z
     .string()
-    .regex(/^rediss?:\/\//, 'expected redis://host:port or rediss://host:port')
+    .regex(
+      /^rediss?:\/\/([^\s/@?#]*@)?[^\s/@?#]+(\/\d{0,3})?$/,
+      'expected redis://host:port or rediss://host:port, at most with a database number after it such as /0',
+    )
     .optional()
     .describe('A single node.'),
   sentinels: z

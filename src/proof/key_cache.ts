@@ -3,6 +3,8 @@ import type { ProofKey } from './dpop_header.ts';
 
 /** One imported key costs about 2.5 KB outside the JavaScript heap. */
 const MAX_KEYS = 10_000;
+/** Characters; the header of an RSA key of 4096 bits takes 1,100. Longer ones are read each time, so that they fill no memory. */
+const MAX_HEADER = 1536;
 
 /**
  * The keys of proofs by the text of the header that carries them: a client sends the same header with every proof, and reading it costs half
@@ -35,8 +37,9 @@ export function createKeyCache(): KeyCache {
       return key;
     },
     keep(headerSegment, key) {
+      if (headerSegment.length > MAX_HEADER || keys.has(headerSegment)) return;
       // A slice of the proof would keep the whole of it in memory.
-      if (!keys.has(headerSegment)) keys.set(Buffer.from(headerSegment, 'latin1').toString('latin1'), key);
+      keys.set(Buffer.from(headerSegment, 'latin1').toString('latin1'), key);
     },
     stats: () => ({ entries: keys.size, hits, misses }),
   };

@@ -173,6 +173,15 @@ describe('a cluster', () => {
     expect(sizes.every((size) => size > 20)).toBe(true); // About half of the 64 epochs are on each.
   });
 
+  it('an ACL user that may do nothing but what is documented', async () => {
+    const nodes = await cluster();
+    const commands = ['+hello', '+info', '+eval', '+get', '+set', '+cluster|slots', '+cluster|info'];
+    for (const node of nodes)
+      await node.call('ACL', 'SETUSER', 'gateway', 'on', '>pw', '~test:*', '-@all', ...commands);
+    const user = { username: 'gateway', password_file: secretFile('pw') };
+    await claimedOnce(await started({ cluster: seeds(nodes), ...user }));
+  });
+
   it('FLUSHALL on one node: noticed by the next claim there', async () => {
     const nodes = await cluster();
     const store = await started({ cluster: seeds(nodes) });

@@ -179,6 +179,16 @@ describe('the cache of keys', () => {
     expect(bench.verifier.stats().keys).toEqual({ entries: 1, hits: 1, misses: 3 });
   });
 
+  it('keeps no header that is larger than keys need, and one entry for each that is not', async () => {
+    const bench = benchOf();
+    const jkt = key.thumbprint;
+    expect(await bench.verify({ proof: proofBy(key, {}, { kid: 'x'.repeat(1500) }) }, { jkt })).toBe('passed');
+    expect(bench.verifier.stats().keys.entries).toBe(0);
+    for (const kid of ['a', 'b', 'a'])
+      expect(await bench.verify({ proof: proofBy(key, {}, { kid }) }, { jkt })).toBe('passed');
+    expect(bench.verifier.stats().keys.entries).toBe(2);
+  });
+
   it('a cached key verifies under its own algorithm only', async () => {
     const bench = benchOf({ algorithms: ['PS256', 'RS256'] });
     const own = await makeKey('PS256');
