@@ -1,7 +1,8 @@
 /**
  * Builds engine/opa.wasm.br and engine/opa.json from engine/*.go, bit for bit the same on every machine with the
- * same Go version. With --check nothing is written: the build's checksum is compared with engine/opa.json, and where
- * that cannot be done (no Go, another Go version) the script says so and ends with 0.
+ * same Go version, and then engine/capabilities.json. With --check nothing is written: the build's checksum is compared
+ * with engine/opa.json, and where that cannot be done (no Go, another Go version, no modules) the script says so and
+ * goes on.
  */
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -69,6 +70,18 @@ function build(goVersion) {
   process.stdout.write(`engine/opa.wasm.br: OPA ${manifest.opa}, ${goVersion}, ${compressed.length} bytes\n`);
 }
 
+/** Why the module cannot be rebuilt here; undefined where it can. */
+function reasonNotToRebuild(goVersion, manifest) {
+  if (goVersion === undefined) return 'go is not installed';
+  if (goVersion !== manifest.go) return `${goVersion} is installed, ${manifest.go} is needed`;
+  try {
+    go(['mod', 'download']);
+    return undefined;
+  } catch (error) {
+    return `OPA's modules cannot be had: ${error.message.split('\n').at(1)}`;
+  }
+}
+
 function check(goVersion) {
   const manifest = readManifest();
   const stored = readFileSync(compressedFile);
@@ -77,10 +90,9 @@ function check(goVersion) {
   else if (sha256(brotliDecompressSync(stored)) !== manifest.wasm_sha256) {
     problems.push('engine/opa.wasm.br holds another module than engine/opa.json says');
   }
-  if (goVersion === undefined) process.stdout.write('engine:build --check: not rebuilt, go is not installed\n');
-  else if (goVersion !== manifest.go) {
-    process.stdout.write(`engine:build --check: not rebuilt, ${goVersion} is installed, ${manifest.go} is needed\n`);
-  } else if (sha256(compile()) !== manifest.wasm_sha256) {
+  const reason = reasonNotToRebuild(goVersion, manifest);
+  if (reason !== undefined) process.stdout.write(`engine:build --check: not rebuilt: ${reason}\n`);
+  else if (sha256(compile()) !== manifest.wasm_sha256) {
     problems.push('engine/*.go builds to another module than the one stored: run "npm run engine:build"');
   }
   for (const problem of problems) process.stderr.write(`engine:build --check: ${problem}\n`);
@@ -97,3 +109,5 @@ if (process.argv.includes('--check')) {
 } else {
   build(goVersion);
 }
+// Reads --check from the command line itself.
+if (process.exitCode !== 1) await import('./engine_capabilities.ts');

@@ -80,6 +80,6 @@ if (!process.argv.includes('--check')) {
   writeFileSync(file, text);
   process.stdout.write(`engine/capabilities.json: ${native.size} native, ${BUILTINS.size} supplied\n`);
 } else if (readFileSync(file, 'utf8') !== text) {
-  process.stderr.write('engine/capabilities.json is stale: run "npm run engine:capabilities"\n');
+  process.stderr.write('engine/capabilities.json is stale: run "node scripts/engine_capabilities.ts"\n');
   process.exitCode = 1;
 }

@@ -4,6 +4,7 @@ import { compilePolicyModule, instantiatePolicyModule } from '../../src/policy/p
 
 interface LoadedPolicy {
   evaluate(input: unknown, entrypoint?: string): { readonly result: unknown }[];
+  setData(data: object): void;
 }
 
 type LoadedPolicyClass = new (
@@ -18,11 +19,17 @@ const { LoadedPolicy } = (opaWasm as unknown as { default: { LoadedPolicy: Loade
 export type EvaluateRule = (entrypoint: string, input: unknown) => unknown;
 
 /** A compiled policy with the gateway's built-in functions, evaluated by opa-wasm; any number of entrypoints. */
-export async function loadWasmPolicy(wasm: Uint8Array<ArrayBuffer>, context: BuiltinContext): Promise<EvaluateRule> {
+export async function loadWasmPolicy(
+  wasm: Uint8Array<ArrayBuffer>,
+  context: BuiltinContext,
+  data: object = {},
+): Promise<EvaluateRule> {
   const module = await compilePolicyModule(wasm);
   const start = (): LoadedPolicy => {
     const { instance, memory, minorVersion } = instantiatePolicyModule(module, { context });
-    return new LoadedPolicy(instance, memory, minorVersion);
+    const loaded = new LoadedPolicy(instance, memory, minorVersion);
+    loaded.setData(data);
+    return loaded;
   };
   let policy = start();
   return (entrypoint, input) => {
