@@ -1,5 +1,6 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
+import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Evidence } from '../../src/kernel/context.ts';
 import { makeArtifact } from '../../src/policy/artifact.ts';
@@ -13,6 +14,7 @@ import { formatModules } from '../../src/rego/format.ts';
 import { testPolicy } from '../../src/rego/test.ts';
 import { makeEvidence } from '../support/authorized.ts';
 import { regoEngine } from '../support/rego.ts';
+import { mutations } from './mutations.ts';
 import { requestOf, STARTER_CASES, type StarterCall } from './starter_cases.ts';
 
 const FOLDER = resolve(import.meta.dirname, '../../policies');
@@ -146,6 +148,44 @@ describe('golden decisions of the starter policy, in WASM', () => {
   });
 });
 
+describe('whatever a token says', () => {
+  const json = fc.jsonValue({ maxDepth: 3 });
+  const near = (...values: unknown[]) => fc.oneof(json, fc.constantFrom(...values));
+  const item = fc.record(
+    {
+      type: near('cloud_api'),
+      actions: near(['builds.create'], ['builds.get'], 'builds.create'),
+      identifier: near('projects/p1', 'projects/p10', 'projects', ''),
+      locations: near(['https://cloud.example.com/v1'], ['https://other.example.com'], ['https:']),
+      other: json,
+    },
+    { requiredKeys: [] },
+  );
+
+  it('the starter policy comes to an answer, and allows only by an item that is right in every member', () => {
+    fc.assert(
+      fc.property(fc.array(item, { maxLength: 3 }), json, (authorizationDetails, value) => {
+        const { result } = decide({ token: { authorizationDetails, claims: { value } } });
+        if (!result.ok) {
+          expect(result.denial.reason).toBe('policy.insufficient_authorization_details');
+          return;
+        }
+        const right = authorizationDetails.filter(
+          ({ type, actions, identifier, locations = ['https://cloud.example.com/v1'] }) =>
+            type === 'cloud_api' &&
+            Array.isArray(actions) &&
+            actions.includes('builds.create') &&
+            (identifier === 'projects/p1' || identifier === 'projects') &&
+            Array.isArray(locations) &&
+            locations.includes('https://cloud.example.com/v1'),
+        );
+        expect(right.some((found) => !('other' in found))).toBe(true);
+      }),
+      { numRuns: 2000 },
+    );
+  });
+});
+
 describe('what is taken away never adds rights', () => {
   /** What an input says on purpose by null, or by leaving something out. */
   const MEANT = [
@@ -225,34 +265,3 @@ describe('the cost of a decision', () => {
     );
   });
 });
-
-interface Mutation {
-  readonly label: string;
-  readonly value: unknown;
-}
-
-/** A document with each of its parts in turn made null, and left out. */
-function mutations(document: unknown, pointer = ''): Mutation[] {
-  if (typeof document !== 'object' || document === null) return [];
-  const keys = Object.keys(document);
-  return keys.flatMap((key) => {
-    const path = `${pointer}/${key}`;
-    const child = (document as Record<string, unknown>)[key];
-    return [
-      ...(child === null ? [] : [{ label: `null ${path}`, value: replaced(document, key, null) }]),
-      { label: `removed ${path}`, value: replaced(document, key, undefined) },
-      ...mutations(child, path).map(({ label, value }) => ({ label, value: replaced(document, key, value) })),
-    ];
-  });
-}
-
-/** A copy with one member replaced, or without it where the value is undefined. */
-function replaced(document: object, key: string, value: unknown): unknown {
-  if (Array.isArray(document)) {
-    return document.flatMap((item: unknown, index) =>
-      String(index) !== key ? [item] : value === undefined ? [] : [value],
-    );
-  }
-  const { [key]: _, ...rest } = document as Record<string, unknown>;
-  return value === undefined ? rest : { ...document, [key]: value };
-}
