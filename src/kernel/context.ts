@@ -258,8 +258,8 @@ export interface Evidence {
   proof?: VerifiedProof;
   decision?: Decision;
   /**
-   * The policy input as it was judged, as JSON text of one line without control characters, to be put into the record as it is or parsed
-   * to mask it; absent when no policy was asked.
+   * The policy input as it was judged: JSON text without line breaks and lone surrogates, to be put into the record or parsed to mask it;
+   * absent when no policy was asked.
    */
   policyInput?: string;
   /** The policy's answer as it gave it, also when it refused. */
