@@ -1,13 +1,26 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
+import type { Evidence } from '../kernel/context.ts';
 import type { Denial } from '../kernel/denial.ts';
 
-/** One request under way on a connection. */
+/** Requests of one connection that are read ahead while another is answered; with more, the connection is not read until some are through. */
+const READ_AHEAD = 8;
+/** Milliseconds that a caller may take to accept the rest of an answer that was written to its end. */
+const ANSWER_MS = 10_000;
+
+/** The last answer was sent: the turn of what follows does not come. */
+const NEVER = Promise.resolve(false);
+
+/** One request on a connection. */
 export interface Exchange {
   readonly request: IncomingMessage;
-  readonly response: ServerResponse;
+  /** Null for an upgrade and CONNECT. */
+  readonly response: ServerResponse | null;
+  readonly evidence: Evidence;
   /** Why the bytes of this request's body stopped making sense, once they did. */
   broken: Denial | null;
+  /** True when that was answered where it was found. */
+  answered: boolean;
 }
 
 /** What is done with a connection whose bytes stopped being HTTP. */
@@ -16,45 +29,100 @@ export type UnreadablePlace =
   | { readonly kind: 'in_place'; readonly exchange: Exchange }
   /** No request is under way: answer now. */
   | { readonly kind: 'now' }
-  /** Answers to earlier requests are owed first; the given function was kept and runs after the last of them. */
+  /** Answers to earlier requests are owed first; it was noted, and is answered after them. */
   | { readonly kind: 'later' }
-  /** An answer is being written: cut the connection. */
+  /** They belong to a request that is being answered, or was: cut the connection. */
   | { readonly kind: 'cut' };
 
-/** Which requests are under way on which connection: answers must go out in order (RFC 9112 §9.3.2), also the one to garbage. */
+/** The requests of one connection; the first is under way, the others wait for their turn. */
+interface Line {
+  readonly open: Exchange[];
+  readonly turns: ((goesOn: boolean) => void)[];
+  /** The last request, as long as its body is not through. */
+  unfinished: Exchange | null;
+  /** Answers bytes that came after the last request. */
+  owed: (() => void) | null;
+}
+
+/**
+ * The requests of each connection, one at a time: a request that was sent behind another is looked at when the one before is answered, so
+ * that answers go out in order, requests that change something are not overtaken (RFC 9112 §9.3.2), and nothing is done for what follows
+ * an answer that closes the connection (RFC 9112 §9.6).
+ */
 export class Connections {
-  readonly #open = new WeakMap<Duplex, Set<Exchange>>();
-  readonly #afterLast = new WeakMap<Duplex, () => void>();
+  readonly #lines = new WeakMap<Duplex, Line>();
 
-  begin(exchange: Exchange): void {
-    const socket = exchange.request.socket;
-    const open = this.#open.get(socket);
-    if (open === undefined) this.#open.set(socket, new Set([exchange]));
-    else open.add(exchange);
-  }
-
-  end(exchange: Exchange): void {
-    const socket = exchange.request.socket;
-    const open = this.#open.get(socket);
-    open?.delete(exchange);
-    if (open?.size !== 0) return;
-    const owed = this.#afterLast.get(socket);
-    if (owed === undefined) return;
-    this.#afterLast.delete(socket);
-    if (exchange.response.writableFinished || socket.destroyed) owed();
-    else exchange.response.once('close', owed);
-  }
-
-  /** Decides where the answer to malformed bytes belongs; `answerLater` is kept when earlier answers are owed. */
-  unreadable(socket: Duplex, answerLater: () => void): UnreadablePlace {
-    const open = [...(this.#open.get(socket) ?? [])];
-    const unfinished = open.find((exchange) => !exchange.request.complete);
-    if (open.length === 0) return { kind: 'now' };
-    if (unfinished === undefined) {
-      this.#afterLast.set(socket, answerLater);
-      return { kind: 'later' };
+  /** Takes a request into the line of its connection. @returns null when it is its turn; else whether its turn will come */
+  begin(exchange: Exchange): Promise<boolean> | null {
+    const { socket } = exchange.request;
+    if (!socket.writable) return NEVER;
+    let line = this.#lines.get(socket);
+    if (line === undefined) {
+      line = { open: [], turns: [], unfinished: null, owed: null };
+      this.#lines.set(socket, line);
     }
-    if (open.length > 1 || unfinished.response.headersSent) return { kind: 'cut' };
-    return { kind: 'in_place', exchange: unfinished };
+    line.open.push(exchange);
+    line.unfinished = exchange;
+    if (line.open.length === 1) return null;
+    if (line.open.length > READ_AHEAD) socket.pause();
+    const { turns } = line;
+    return new Promise((resolve) => {
+      turns.push(resolve);
+    });
   }
+
+  /** The exchange is over but for what of its answer the caller has not accepted yet. */
+  end(exchange: Exchange): void {
+    const { request, response } = exchange;
+    const { socket } = request;
+    const line = this.#lines.get(socket);
+    if (line === undefined) return;
+    if (response === null || response.closed || socket.destroyed) {
+      advance(line, exchange);
+      return;
+    }
+    const patience = setTimeout(() => socket.destroy(), ANSWER_MS);
+    response.once('close', () => {
+      clearTimeout(patience);
+      advance(line, exchange);
+    });
+  }
+
+  /** Decides where the answer to malformed bytes belongs; `answerAlone` is kept when earlier answers are owed. */
+  unreadable(socket: Duplex, denial: Denial, answerAlone: () => void): UnreadablePlace {
+    const line = this.#lines.get(socket);
+    const unfinished = line?.unfinished ?? null;
+    if (line !== undefined && unfinished !== null && !unfinished.request.complete) {
+      unfinished.broken = denial;
+      const position = line.open.indexOf(unfinished);
+      if (position > 0) return { kind: 'later' };
+      if (position < 0 || unfinished.response?.headersSent !== false) return { kind: 'cut' };
+      return { kind: 'in_place', exchange: unfinished };
+    }
+    if (line === undefined || line.open.length === 0) return { kind: 'now' };
+    line.owed = answerAlone;
+    return { kind: 'later' };
+  }
+}
+
+/** The next request has its turn, unless the connection takes no more answers: then none has. */
+function advance(line: Line, { request }: Exchange): void {
+  const { socket } = request;
+  line.open.shift();
+  if (request.complete && line.open.length === 0) line.unfinished = null;
+  if (!socket.writable) {
+    line.open.length = 0;
+    line.owed = null;
+    for (const turn of line.turns.splice(0)) turn(false);
+    return;
+  }
+  if (line.open.length === READ_AHEAD) socket.resume();
+  const turn = line.turns.shift();
+  if (turn !== undefined) {
+    turn(true);
+    return;
+  }
+  const { owed } = line;
+  line.owed = null;
+  owed?.();
 }

@@ -5,7 +5,8 @@ import type { Forwarder } from '../forward/forward.ts';
 import { type Checks, check } from '../kernel/check.ts';
 import type { Clock } from '../kernel/clock.ts';
 import type { AuthorizedRequest, ClientCertificate, Evidence } from '../kernel/context.ts';
-import type { Denial } from '../kernel/denial.ts';
+import { type Denial, statusOf } from '../kernel/denial.ts';
+import type { Checked } from '../kernel/result.ts';
 import type { ServerHandlers } from '../net/http_server.ts';
 import type { Answer } from '../request/answer.ts';
 import type { BodyReader } from '../request/body.ts';
@@ -29,8 +30,8 @@ export interface Stages {
   canRecord(): boolean;
   /** Keeps the one record of a request, and counts it. */
   record(evidence: Evidence): void;
-  /** Answers what is the gateway's own, such as protected resource metadata; false: it is for the upstream. */
-  serveOwn(request: IncomingMessage, response: ServerResponse): boolean;
+  /** Answers what is the gateway's own, such as protected resource metadata; false: it is for the upstream. Refuses as stage 1 does. */
+  serveOwn(request: IncomingMessage, response: ServerResponse): Checked<boolean>;
   certificateOf(request: IncomingMessage): ClientCertificate | null;
   readonly clock: Clock;
   readonly log: Log;
@@ -46,7 +47,7 @@ export function createHandlers(live: () => Stages): ServerHandlers {
     request: (request, response, awaitsContinue) => {
       void serve(live(), connections, { request, response, body: new HeldBody(request, response, awaitsContinue) });
     },
-    upgrade: (request, socket, head) => void serveUpgrade(live(), { request, socket, head }),
+    upgrade: (request, socket, head) => void serveUpgrade(live(), connections, { request, socket, head }),
     malformed: (error, socket) => answerUnreadable(live(), connections, { error, socket }),
     overloaded: (socket) => {
       const { clock, answer } = live();
@@ -82,24 +83,31 @@ interface Arrival {
 
 async function serve(stages: Stages, connections: Connections, { request, response, body }: Arrival): Promise<void> {
   const evidence = evidenceOf(stages, request);
-  const exchange: Exchange = { request, response, broken: null };
-  connections.begin(exchange);
+  const exchange: Exchange = { request, response, evidence, broken: null, answered: false };
+  const turn = connections.begin(exchange);
+  if (turn !== null && !(await turn)) return;
   try {
     await settle(stages, evidence, async () => {
-      if (stages.serveOwn(request, response)) {
+      if (exchange.broken !== null) return exchange.broken;
+      const own = stages.serveOwn(request, response);
+      if (!own.ok) return own.denial;
+      if (own.value) {
         evidence.status = response.statusCode;
         return null;
       }
       const authorized = await authorize(stages, evidence, body);
       if ('reason' in authorized) return authorized;
+      if (exchange.broken !== null) return exchange.broken;
       body.askFor();
       return timed(evidence, stages.forwarder.forward(authorized, { request, response }, evidence));
     });
     if (exchange.broken !== null) evidence.denial = exchange.broken;
-    if (evidence.denial === undefined || response.headersSent || request.socket.destroyed) return;
+    // What was under way when it was answered saw no more than the end of the connection.
+    if (exchange.broken !== null && exchange.answered) evidence.status = statusOf(exchange.broken.reason);
+    if (evidence.denial === undefined || response.headersSent || !request.socket.writable) return;
     const answer = stages.answer(evidence.denial, evidence);
     evidence.status = answer.status;
-    refuse({ request, response, answer, bodyHeldBack: body.heldBack });
+    refuse({ request, response, answer, bodyWithheld: body.heldBack || exchange.broken !== null });
   } catch (error) {
     stages.log.error({ err: error, decision_id: evidence.id }, 'a refusal could not be sent');
     request.socket.destroy();
@@ -116,13 +124,22 @@ interface UpgradeArrival {
 }
 
 /** WebSocket where the route allows it; CONNECT comes here too, and stage 1 refuses it. */
-async function serveUpgrade(stages: Stages, { request, socket, head }: UpgradeArrival): Promise<void> {
+async function serveUpgrade(
+  stages: Stages,
+  connections: Connections,
+  { request, socket, head }: UpgradeArrival,
+): Promise<void> {
   const evidence = evidenceOf(stages, request);
   socket.on('error', () => socket.destroy());
+  const exchange: Exchange = { request, response: null, evidence, broken: null, answered: false };
+  const turn = connections.begin(exchange);
+  if (turn !== null && !(await turn)) return;
   try {
     await settle(stages, evidence, async () => {
       const authorized = await authorize(stages, evidence, { request, heldBack: false, askFor: () => undefined });
       if ('reason' in authorized) return authorized;
+      // Node.js took it for an upgrade and stage 1 did not: the connection is not one for ordinary requests any more.
+      if (!authorized.context.upgrade) return { reason: 'request.upgrade_not_allowed' };
       return timed(evidence, stages.forwarder.upgrade(authorized, { request, socket, head }, evidence));
     });
     if (evidence.denial === undefined || evidence.status !== 0) return;
@@ -130,6 +147,7 @@ async function serveUpgrade(stages: Stages, { request, socket, head }: UpgradeAr
     evidence.status = answer.status;
     refuseOnSocket(socket, answer, stages.clock());
   } finally {
+    connections.end(exchange);
     stages.record(evidence);
   }
 }

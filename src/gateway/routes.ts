@@ -1,8 +1,6 @@
 import type { GatewayConfig, RouteConfig } from '../config/schema.ts';
 import type { Route } from '../kernel/context.ts';
-
-/** Where protected resource metadata is served (RFC 9728 §3). */
-export const RESOURCE_METADATA_PATH = '/.well-known/oauth-protected-resource';
+import { RESOURCE_METADATA_PATH } from '../request/read_request.ts';
 
 /** Makes the kernel's routes from the configuration and the origin that callers use (no trailing slash). */
 export function buildRoutes(config: GatewayConfig, origin: string): Route[] {

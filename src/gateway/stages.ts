@@ -102,8 +102,9 @@ export function wireStages(
   const answers = createAnswers({ algorithms: config.dpop.algorithms, routes });
   const decide = createDecider({ policy: policy.live });
   const judges = { ...services, bodies, decide };
+  const reader = createRequestReader({ routes: createRouteTable(entries), limits: config.limits });
   return {
-    reader: createRequestReader({ routes: createRouteTable(entries), limits: config.limits }),
+    reader,
     bodies,
     checksFor: (body) => new TimedChecks(judges, body),
     forwarder: services.forwarder,
@@ -120,7 +121,7 @@ export function wireStages(
       services.auditor.record(evidence);
       observe(evidence);
     },
-    serveOwn: serveResourceMetadata(config, routes),
+    serveOwn: serveResourceMetadata({ config, routes, reader }),
     certificateOf: certificateReader(config),
     clock,
     log,

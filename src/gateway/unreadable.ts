@@ -13,29 +13,33 @@ export interface Unreadable {
 
 /** Bytes that are not HTTP still are a request: it is answered where an answer can be told from others, and recorded. */
 export function answerUnreadable(stages: Stages, connections: Connections, { error, socket }: Unreadable): void {
+  // RFC 9112 §9.6: what comes after `Connection: close` is not read; the answer before it is still under way.
+  if (error.code === 'HPE_CLOSED_CONNECTION') return;
   const denial = denialOfParseError(error);
-  // The peer is gone, or the connection broke: there is nobody to answer.
-  if (denial === null || !socket.writable) {
+  // The connection broke, or nothing was ever sent on it: there is nobody to answer, and no request.
+  if (denial === null || (denial.reason === 'request.timeout' && (socket as Socket).bytesRead === 0)) {
     socket.destroy();
     return;
   }
+  // It was refused already, and ends.
+  if (!socket.writable) return;
   const answerAlone = (): void => {
     const evidence = beginEvidence(stages.clock(), { peerAddress: (socket as Socket).remoteAddress });
     evidence.denial = denial;
     const answer = stages.answer(denial, evidence);
-    if (socket.writable) evidence.status = answer.status;
+    evidence.status = answer.status;
     refuseOnSocket(socket, answer, stages.clock());
     stages.record(evidence);
   };
-  const place = connections.unreadable(socket, answerAlone);
+  const place = connections.unreadable(socket, denial, answerAlone);
   if (place.kind === 'now') answerAlone();
   else if (place.kind === 'cut') socket.destroy();
   else if (place.kind === 'in_place') {
-    // The record of that request is written where it is served; it gets this denial, and finds the connection gone.
-    const { request } = place.exchange;
-    const { method, url: target, socket: peer } = request;
-    const evidence = beginEvidence(stages.clock(), { method, target, peerAddress: peer.remoteAddress });
-    place.exchange.broken = denial;
-    refuseOnSocket(socket, stages.answer(denial, evidence), stages.clock());
+    // The record of that request is written where it is served, which finds the connection gone.
+    const { exchange } = place;
+    exchange.answered = true;
+    refuseOnSocket(socket, stages.answer(denial, exchange.evidence), stages.clock());
+    // What is under way for it, the upstream's connection too, ends with the caller's connection.
+    socket.once('finish', () => socket.destroy());
   }
 }

@@ -63,9 +63,9 @@ export function createHttpServer(
   return server;
 }
 
-/** Whether a request asks, in the form of RFC 6455 §4.1, to switch to WebSocket. */
-export function asksForWebSocket(request: IncomingMessage): boolean {
-  return request.method === 'GET' && request.headers.upgrade?.trim().toLowerCase() === 'websocket';
+/** Whether a request asks, in the form of RFC 6455 §4.1, to switch to WebSocket; in HTTP/1.0 nothing does (RFC 9110 §7.8). */
+export function asksForWebSocket({ method, httpVersion, headers }: IncomingMessage): boolean {
+  return method === 'GET' && httpVersion === '1.1' && headers.upgrade?.trim().toLowerCase() === 'websocket';
 }
 
 /** `server.maxConnections` would drop silently; a caller past the limit is told. */

@@ -2,7 +2,7 @@ import type { BodyHandle, ClientCertificate, Evidence, RequestContext } from '..
 import { deny } from '../kernel/denial.ts';
 import { type Checked, pass } from '../kernel/result.ts';
 import { readCredentials } from './credentials.ts';
-import { judgeFraming } from './framing.ts';
+import { type Framing, judgeFraming } from './framing.ts';
 import { readHeaderSection } from './header_section.ts';
 import { type HostRoutes, isAuthority, type RouteEntry, type RouteTable } from './route_table.ts';
 import { allowedBy, type ReadTarget, readTarget } from './target.ts';
@@ -38,7 +38,13 @@ export interface RequestReader {
    * @param certificate the verified client certificate of the connection, or null
    */
   read(message: RawRequest, evidence: Evidence, certificate: ClientCertificate | null): Checked<RequestContext>;
+
+  /** Judges header section and framing alone, as `read` does: for what the gateway answers itself. */
+  judgeHead(message: RawRequest): Checked<Framing>;
 }
+
+/** RFC 9728 §3: where protected resource metadata is. It says what the gateway demands, so no upstream may speak there. */
+export const RESOURCE_METADATA_PATH = '/.well-known/oauth-protected-resource';
 
 const ABSENT: BodyHandle = Object.freeze({ state: 'absent', head: Object.freeze([]), complete: true });
 const UNREAD: BodyHandle = Object.freeze({ state: 'not_requested', head: Object.freeze([]), complete: false });
@@ -46,6 +52,11 @@ const UNREAD: BodyHandle = Object.freeze({ state: 'not_requested', head: Object.
 /** Makes stage 1 for one state of the configuration. */
 export function createRequestReader({ routes, limits }: RequestReaderOptions): RequestReader {
   return {
+    judgeHead({ method = '', httpVersion, rawHeaders }) {
+      const section = readHeaderSection(rawHeaders, limits.headers);
+      return section.ok ? judgeFraming(section.value, { method, httpVersion }, limits.body_bytes) : section;
+    },
+
     read(message, evidence, certificate) {
       const method = message.method ?? '';
       const section = readHeaderSection(message.rawHeaders, limits.headers);
@@ -100,6 +111,11 @@ interface Found {
   readonly entry: RouteEntry;
 }
 
+/** Whether segments are those of protected resource metadata, however they were written. */
+function isResourceMetadata([first, second]: readonly string[]): boolean {
+  return first === '.well-known' && second === 'oauth-protected-resource';
+}
+
 /** The route of a target. A target that needs what its route does not allow is refused as if no route allowed anything. */
 function findRoute(routes: RouteTable, host: string, { target, needs, origin }: ReadTarget): Checked<Found> {
   const authority = host.toLowerCase();
@@ -114,5 +130,7 @@ function findRoute(routes: RouteTable, host: string, { target, needs, origin }: 
     return deny('request.target_ambiguous', 'deviation that the route does not allow');
   }
   if (hostRoutes === undefined) return deny('request.host_unknown');
-  return entry === null ? deny('request.route_unknown') : pass({ hostRoutes, entry });
+  return entry === null || isResourceMetadata(target.segments)
+    ? deny('request.route_unknown')
+    : pass({ hostRoutes, entry });
 }
