@@ -6,7 +6,7 @@ import { type RunningGateway, startGateway } from '../../src/gateway/gateway.ts'
 import { buildConfiguredPolicy } from '../../src/gateway/policy_build.ts';
 import type { Clock } from '../../src/kernel/clock.ts';
 import type { PolicyArtifact } from '../../src/policy/artifact.ts';
-import { createLog } from '../../src/telemetry/log.ts';
+import { createLog, type Log } from '../../src/telemetry/log.ts';
 import { TestIssuer, TestJob } from './issuer.ts';
 
 const ROOT = resolve(import.meta.dirname, '../..');
@@ -21,6 +21,8 @@ export interface TestGatewayOptions {
   /** Merged into the one route. */
   readonly route?: Record<string, unknown>;
   readonly clock?: Clock;
+  /** Absent: nothing is logged but what ends the process. */
+  readonly log?: Log;
 }
 
 /** A gateway with an issuer, a job, and its records. */
@@ -87,7 +89,7 @@ export async function startTestGateway(options: TestGatewayOptions): Promise<Tes
     folder,
   );
   const gateway = await startGateway(config, {
-    log: createLog({ level: 'fatal' }),
+    log: options.log ?? createLog({ level: 'fatal' }),
     artifact: await starterPolicy(),
     ...(options.clock === undefined ? {} : { clock: options.clock }),
   });

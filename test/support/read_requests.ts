@@ -14,6 +14,11 @@ export interface RecordedRequest {
 
 /** Cuts the bytes of a connection into requests: the oracle for "at most one request upstream". Independent of any HTTP library. */
 export function readRequests(bytes: string): RecordedRequest[] {
+  return cutRequests(bytes).requests;
+}
+
+/** The same, with what stands after the last request whose header section is complete. */
+export function cutRequests(bytes: string): { readonly requests: RecordedRequest[]; readonly rest: string } {
   const requests: RecordedRequest[] = [];
   let rest = bytes;
   while (rest !== '') {
@@ -30,7 +35,7 @@ export function readRequests(bytes: string): RecordedRequest[] {
     requests.push({ head, method, target, headers, body, complete });
     rest = rest.slice(end + 4 + used);
   }
-  return requests;
+  return { requests, rest };
 }
 
 /** The values of a header field, in order. */
