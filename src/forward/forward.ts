@@ -57,6 +57,8 @@ export interface Forwarder {
   upgrade(authorized: AuthorizedRequest, exchange: UpgradeExchange, evidence: Evidence): Promise<Denial | null>;
   /** Ends the upgraded connections that the predicate picks: those that the policy in force no longer allows. Says how many. */
   withdrawUpgrades(picks: (authorized: AuthorizedRequest) => boolean): number;
+  /** Ends every upgraded connection and takes no more of them, for a gateway that stops; other requests go on. */
+  endUpgrades(): void;
   stats(): ForwarderStats;
   /** Takes no more requests, ends upgraded connections, lets running exchanges finish within the grace time, and closes all connections. */
   close(graceMs?: number): Promise<void>;
@@ -117,6 +119,10 @@ class PoolForwarder implements Forwarder {
     return this.#upgrades.withdraw(picks);
   }
 
+  endUpgrades(): void {
+    this.#upgrades.close();
+  }
+
   stats(): ForwarderStats {
     const byPool = Map.groupBy(this.#upstreams, ([, { pool }]) => pool);
     return {
@@ -173,11 +179,12 @@ function bodyOf(
 ): Uint8Array | RequestBody | null | 'too_large' {
   const { state, head, complete } = context.body;
   if (state === 'absent') return null;
-  if (complete) {
-    const bytes = head.length === 1 ? (head[0] as Uint8Array) : Buffer.concat(head);
-    return bytes.length > limit ? 'too_large' : bytes;
-  }
   const length = announcedLength(context);
   if (length !== null && length > limit) return 'too_large';
-  return length === 0 ? null : new RequestBody({ request, head, limit });
+  let bytes: Uint8Array | null;
+  if (complete) bytes = head.length === 1 ? (head[0] as Uint8Array) : Buffer.concat(head);
+  // A small body has usually come with its header section: it is there, and a stream would only cost.
+  else if (head.length === 0 && request.complete) bytes = request.read() as Buffer | null;
+  else return new RequestBody({ request, head, limit });
+  return bytes !== null && bytes.length > limit ? 'too_large' : bytes;
 }

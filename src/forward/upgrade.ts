@@ -38,7 +38,7 @@ interface StandIn {
 
 /**
  * The connections that were switched to WebSocket, through http-proxy, which connects, writes the switching answer and pipes both ways.
- * What it does otherwise is kept from it (docs/decisions/0021-upgrades-through-http-proxy.md).
+ * What it does otherwise is kept from it (docs/decisions/0051-upgrades-through-http-proxy.md).
  */
 export class Upgrades {
   readonly #proxy = httpProxy.createProxyServer();

@@ -77,6 +77,34 @@ describe('the framing of the request that the upstream gets', () => {
     },
   );
 
+  it.each(
+    ['POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS', 'GET'].flatMap((method) => [
+      {
+        method,
+        framing: 'transfer-encoding',
+        value: 'chunked',
+        whole: chunked(method, ['GET /admin HTTP/1.1\r\n', '\r\n']),
+      },
+      { method, framing: 'content-length', value: '23', whole: sized(method, 'GET /admin HTTP/1.1\r\n\r\n') },
+    ]),
+  )(
+    'http-proxy issue 1721: $method with a body ($framing) that comes bit by bit keeps its framing, and is one request',
+    async ({ method, framing, value, whole }) => {
+      const { upstream, caller } = await start();
+      const cut = whole.indexOf('/admin');
+      caller.send(whole.slice(0, cut));
+      await new Promise((resolve) => setTimeout(resolve, 20));
+      for (const character of whole.slice(cut)) caller.send(character);
+      await caller.until('200 OK');
+      expect(upstream.requests).toHaveLength(1);
+      expect(upstream.requests[0]).toMatchObject({ method, body: 'GET /admin HTTP/1.1\r\n\r\n', complete: true });
+      expect(valuesOf(upstream.requests[0], framing)).toEqual([value]);
+      expect(
+        upstream.requests[0]?.headers.filter(([name]) => /^(transfer-encoding|content-length)$/i.test(name)),
+      ).toHaveLength(1);
+    },
+  );
+
   it.each(['POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS', 'GET'])(
     'RFC 9112 §6.2: %s with Content-Length keeps exactly that length',
     async (method) => {

@@ -341,9 +341,9 @@ describe('the end of an upgraded connection', () => {
     await upstream.connections[0]?.closed();
   });
 
-  it('forward.stopping: when the forwarder closes', async () => {
+  it.each(['endUpgrades', 'close'] as const)('forward.stopping: at %s', async (method) => {
     const { front, caller, upstream } = await switched();
-    await front.forwarder.close();
+    await front.forwarder[method]();
     await caller.closed();
     await upstream.connections[0]?.closed();
     expect((await front.outcome()).denial).toEqual({ reason: 'forward.stopping' });
