@@ -68,6 +68,7 @@ export class RedisReplayStore implements ReplayStore {
   #inspected = false;
   #inspecting = false;
   #failedLooks = 0;
+  #closed = false;
   #problem = 'not connected yet';
 
   constructor(options: RedisReplayOptions) {
@@ -126,6 +127,7 @@ export class RedisReplayStore implements ReplayStore {
   async close(): Promise<void> {
     clearInterval(this.#timer);
     this.#doubt('closed');
+    this.#closed = true;
     this.#started.reject(new Error('replay.redis: closed'));
     const open = !WITHOUT_SOCKET.includes(this.#client.status);
     const ended = new Promise<void>((resolve) => this.#client.once('end', resolve));
@@ -153,12 +155,12 @@ export class RedisReplayStore implements ReplayStore {
   #doubt(problem: string): void {
     this.#doubts++;
     this.#inspected = false;
-    this.#problem = problem;
+    if (!this.#closed) this.#problem = problem;
   }
 
   /** Looks at Redis, and lets claims pass when it is fit for them. One look at a time; never rejects. */
   async #inspect(): Promise<void> {
-    if (this.#inspecting || this.#client.status !== 'ready') return;
+    if (this.#inspecting || this.#closed || this.#client.status !== 'ready') return;
     this.#inspecting = true;
     const doubts = this.#doubts;
     let again = false;
@@ -169,7 +171,7 @@ export class RedisReplayStore implements ReplayStore {
       if (!again) this.#conclude(problem);
     } catch (error) {
       // A connection that fell silent may stay so for a quarter of an hour; a new one tells, and is looked at when it is ready.
-      if (!this.#inspected || ++this.#failedLooks >= MAX_FAILED_LOOKS) {
+      if (!this.#closed && (!this.#inspected || ++this.#failedLooks >= MAX_FAILED_LOOKS)) {
         this.#doubt((error as Error).message);
         this.#client.disconnect(true);
       }

@@ -139,6 +139,31 @@ describe('behind sentinels', () => {
   }
 });
 
+describe('that cannot be had', () => {
+  it('sentinels that refuse: does not start, within the stated bound', async () => {
+    const store = redisStore({ sentinels: [{ host: '127.0.0.1', port: await freePort() }], name: 'proofs' });
+    await expect(store.start()).rejects.toThrow(
+      /behind sentinels 127\.0\.0\.1:\d+ was not ready within 5000 ms: All sentinels/,
+    );
+    expect(store.health()).toEqual({ healthy: false, detail: 'closed' });
+  });
+
+  it('a cluster that refuses: does not start, within the stated bound', async () => {
+    const store = redisStore({ cluster: [{ host: '127.0.0.1', port: await freePort() }] });
+    await expect(store.start()).rejects.toThrow(/Redis Cluster at 127\.0\.0\.1:\d+ was not ready within 5000 ms/);
+    expect(store.health()).toEqual({ healthy: false, detail: 'closed' });
+  });
+
+  it('a name of a master that the sentinels do not know: does not start', async () => {
+    const master = await redis();
+    const config = join(folder, 'sentinel.conf');
+    writeFileSync(config, `sentinel monitor proofs 127.0.0.1 ${master.port} 1\n`);
+    const sentinel = await redis({ sentinelConfig: config });
+    const store = redisStore({ sentinels: [{ host: '127.0.0.1', port: sentinel.port }], name: 'others' });
+    await expect(store.start()).rejects.toThrow('was not ready within 5000 ms');
+  });
+});
+
 describe('a cluster', () => {
   /** Two masters that hold one half of the slots each. */
   async function cluster(): Promise<RedisServer[]> {
