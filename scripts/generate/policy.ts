@@ -58,7 +58,6 @@ An object with these members and no other:
 | \`remove_response_header\` | \`name\` | Removes a header field from the upstream's answer. |
 | \`maximum_body_bytes\` | \`bytes\` | The request body may be no larger. Of several the smallest counts. |
 | \`deadline_ms\` | \`milliseconds\` | The upstream may take no longer, from the start of forwarding; at most an hour. Of several the smallest counts. |
-| \`rate_class\` | \`name\` | Names the class of the request. |
 
 ## Refusals
 

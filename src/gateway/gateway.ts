@@ -1,5 +1,4 @@
 import { readFileSync } from 'node:fs';
-import type { Server } from 'node:http';
 import { type AdminView, startAdmin } from '../admin/admin.ts';
 import type { GatewayConfig } from '../config/schema.ts';
 import type { Clock } from '../kernel/clock.ts';
@@ -8,12 +7,11 @@ import { listen } from '../net/listen.ts';
 import { stopServer } from '../net/stop.ts';
 import { readServerTls } from '../net/tls.ts';
 import type { PolicyArtifact } from '../policy/artifact.ts';
-import { watchPolicyFiles } from '../policy/watch.ts';
 import type { Log } from '../telemetry/log.ts';
 import { createMetrics, type MetricsSnapshot } from '../telemetry/metrics.ts';
+import { startCompiledPolicy } from './compiled_policy.ts';
 import { originOf } from './describe.ts';
 import { createHandlers, type Stages } from './handler.ts';
-import { buildConfiguredPolicy } from './policy_build.ts';
 import { PolicyHolder } from './policy_holder.ts';
 import type { Running } from './processes.ts';
 import { type Readiness, readinessOf } from './readiness.ts';
@@ -48,8 +46,8 @@ export interface RunningGateway extends Running {
 export async function startGateway(config: GatewayConfig, options: GatewayOptions): Promise<RunningGateway> {
   const { log, clock = Date.now } = options;
   const tls = config.listen.tls === undefined ? null : readServerTls(config.listen.tls);
-  const artifact = options.artifact ?? (await buildConfiguredPolicy(config.policy));
-  const policy = await PolicyHolder.start(artifact, { clock, log });
+  const compiled = options.artifact === undefined ? await startCompiledPolicy(config.policy, { clock, log }) : null;
+  const policy = compiled?.holder ?? (await PolicyHolder.start(options.artifact as PolicyArtifact, { clock, log }));
   const parts = { config, clock, log, policy };
   const services = await startServices(parts);
   let stages: Stages | undefined;
@@ -71,8 +69,8 @@ export async function startGateway(config: GatewayConfig, options: GatewayOption
       metrics: () => metrics.render(),
     };
     const admin = options.admin === false ? null : await startAdmin(config.admin, view);
-    const rebuild = () => policy.replace(() => buildConfiguredPolicy(config.policy));
-    const watches = watchFiles(config, { server, log, rebuild, compiles: options.artifact === undefined });
+    const { tls: tlsFiles } = config.listen;
+    const tlsWatch = tlsFiles === undefined ? null : watchTls(server, tlsFiles, log);
     return {
       origin,
       adminOrigin: admin?.origin ?? null,
@@ -82,10 +80,11 @@ export async function startGateway(config: GatewayConfig, options: GatewayOption
       metricsSnapshot: () => metrics.snapshot(),
       reload: async () => {
         services.auditor.reopen();
-        await rebuild();
+        await compiled?.rebuild();
       },
       close: async () => {
-        for (const watch of watches) watch.close();
+        compiled?.close();
+        tlsWatch?.close();
         services.forwarder.withdrawUpgrades(() => true);
         const whole = await stopServer(server, config.limits.stop_grace_ms);
         await closeServices(services, 0);
@@ -94,27 +93,11 @@ export async function startGateway(config: GatewayConfig, options: GatewayOption
       },
     };
   } catch (error) {
+    compiled?.close();
     await stopServer(server, 0);
     await closeServices(services, 0);
     throw error;
   }
-}
-
-interface Watching {
-  readonly server: Server;
-  readonly log: Log;
-  readonly rebuild: () => Promise<boolean>;
-  /** Whether this process compiles the policy itself. */
-  readonly compiles: boolean;
-}
-
-/** Looks at files that may be replaced while the gateway runs. */
-function watchFiles(config: GatewayConfig, { server, log, rebuild, compiles }: Watching): { close(): void }[] {
-  const { policy, listen: listening } = config;
-  return [
-    ...(compiles && policy.watch ? [watchPolicyFiles([policy.path, ...policy.data], () => void rebuild())] : []),
-    ...(listening.tls === undefined ? [] : [watchTls(server, listening.tls, log)]),
-  ];
 }
 
 function packageVersion(): string {

@@ -26,6 +26,7 @@ export class PolicyHolder {
   #activations = 1;
   #failures = 0;
   #pendingFailure: string | null = null;
+  #turn: Promise<unknown> = Promise.resolve();
 
   private constructor(live: LoadedPolicy, { clock, log }: { clock: Clock; log: Log }) {
     this.#live = live;
@@ -41,8 +42,17 @@ export class PolicyHolder {
 
   readonly live = (): LoadedPolicy => this.#live;
 
-  /** Puts the policy that `make` yields in place of the live one, if it can be used. @returns whether it is live now */
-  async replace(make: () => Promise<PolicyArtifact>): Promise<boolean> {
+  /**
+   * Puts the policy that `make` yields in place of the live one, if it can be used. One after the other, so that an older one never
+   * overtakes a newer one. @returns whether it is live now
+   */
+  replace(make: () => Promise<PolicyArtifact>): Promise<boolean> {
+    const turn = this.#turn.then(() => this.#replaceNow(make));
+    this.#turn = turn;
+    return turn;
+  }
+
+  async #replaceNow(make: () => Promise<PolicyArtifact>): Promise<boolean> {
     try {
       const artifact = await make();
       if (artifact.revision !== this.#live.revision) {

@@ -1,10 +1,9 @@
 import { type AdminView, startAdmin } from '../admin/admin.ts';
 import type { GatewayConfig } from '../config/schema.ts';
-import { watchPolicyFiles } from '../policy/watch.ts';
 import type { Log } from '../telemetry/log.ts';
 import { aggregateMetrics, type MetricsSnapshot } from '../telemetry/metrics.ts';
-import { buildConfiguredPolicy } from './policy_build.ts';
-import { PolicyHolder } from './policy_holder.ts';
+import { startCompiledPolicy } from './compiled_policy.ts';
+import type { PolicyHolder } from './policy_holder.ts';
 import type { Running } from './processes.ts';
 import type { Readiness } from './readiness.ts';
 import { Workers } from './workers.ts';
@@ -15,15 +14,14 @@ import { Workers } from './workers.ts';
  * @throws Error when the policy or the first workers cannot start
  */
 export async function startPrimary(config: GatewayConfig, count: number, log: Log): Promise<Running> {
-  const policy = await PolicyHolder.start(await buildConfiguredPolicy(config.policy), { clock: Date.now, log });
+  const compiled = await startCompiledPolicy(config.policy, {
+    clock: Date.now,
+    log,
+    onReplaced: () => workers.tell({ kind: 'policy', artifact: policy.live().artifact }),
+  });
+  const policy = compiled.holder;
   const workers = new Workers({ config, count, log, artifact: () => policy.live().artifact });
   const origin = await workers.start();
-  const rebuild = async () => {
-    if (await policy.replace(() => buildConfiguredPolicy(config.policy)))
-      workers.tell({ kind: 'policy', artifact: policy.live().artifact });
-  };
-  const { policy: source } = config;
-  const watch = source.watch ? watchPolicyFiles([source.path, ...source.data], () => void rebuild()) : null;
   const admin = await startAdmin(config.admin, adminView({ workers, count, policy, origin })).catch(
     async (error: unknown) => {
       await workers.stop(0);
@@ -35,10 +33,10 @@ export async function startPrimary(config: GatewayConfig, count: number, log: Lo
     adminOrigin: admin.origin,
     reload: async () => {
       workers.tell({ kind: 'reopen' });
-      await rebuild();
+      await compiled.rebuild();
     },
     close: async () => {
-      watch?.close();
+      compiled.close();
       const whole = await workers.stop(config.limits.stop_grace_ms);
       await admin.close();
       return whole;

@@ -189,7 +189,6 @@ export interface Obligations {
   /** Header names to remove from the upstream's answer, lower case. */
   readonly removeResponseHeaders: readonly string[];
   readonly maximumBodyBytes: number | null;
-  readonly rateClass: string | null;
   /** Milliseconds that the upstream may take at most, from the start of forwarding. */
   readonly deadlineMs: number | null;
 }

@@ -11,7 +11,6 @@ export const NO_OBLIGATIONS: Checked<Obligations> & { ok: true } = pass(
     setHeaders: [],
     removeResponseHeaders: [],
     maximumBodyBytes: null,
-    rateClass: null,
     deadlineMs: null,
   }),
 );
@@ -21,7 +20,6 @@ interface Draft {
   readonly setHeaders: [string, string][];
   readonly removeResponseHeaders: string[];
   maximumBodyBytes: number | null;
-  rateClass: string | null;
   deadlineMs: number | null;
 }
 
@@ -35,7 +33,6 @@ const DEADLINE_LIMIT_MS = 3_600_000;
 const FIELD_NAME = /^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}$/;
 /** RFC 9110 §5.5, without obs-text and tabs: visible ASCII, spaces only inside. */
 const FIELD_VALUE = /^(?:[!-~](?:[ -~]*[!-~])?)?$/;
-const RATE_CLASS = /^[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}$/;
 
 /** Request fields that the gateway writes itself, beside those that end here. */
 const WRITTEN_BY_GATEWAY: ReadonlySet<string> = new Set(['host', 'content-length', 'expect', 'via']);
@@ -47,7 +44,6 @@ const TYPES: Readonly<Record<string, { readonly members: readonly string[]; read
   set_header: { members: ['type', 'name', 'value'], take: takeSetHeader },
   remove_response_header: { members: ['type', 'name'], take: takeRemoveResponseHeader },
   maximum_body_bytes: { members: ['type', 'bytes'], take: takeMaximumBodyBytes },
-  rate_class: { members: ['type', 'name'], take: takeRateClass },
   deadline_ms: { members: ['type', 'milliseconds'], take: takeDeadline },
 };
 
@@ -63,7 +59,6 @@ export function readObligations(value: unknown): Checked<Obligations> {
     setHeaders: [],
     removeResponseHeaders: [],
     maximumBodyBytes: null,
-    rateClass: null,
     deadlineMs: null,
   };
   for (const obligation of value as unknown[]) {
@@ -111,13 +106,6 @@ function takeRemoveResponseHeader({ name }: JsonObject, draft: Draft): Denied | 
 function takeMaximumBodyBytes({ bytes }: JsonObject, draft: Draft): Denied | null {
   if (!isWhole(bytes) || bytes < 0) return malformed('maximum_body_bytes: bytes');
   draft.maximumBodyBytes = Math.min(bytes, draft.maximumBodyBytes ?? bytes);
-  return null;
-}
-
-function takeRateClass({ name }: JsonObject, draft: Draft): Denied | null {
-  if (typeof name !== 'string' || !RATE_CLASS.test(name)) return malformed('rate_class: name');
-  if (draft.rateClass !== null && draft.rateClass !== name) return malformed('rate_class: two names');
-  draft.rateClass = name;
   return null;
 }
 

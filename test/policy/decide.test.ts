@@ -26,7 +26,7 @@ decision := {"allow": false, "reasons": [{"code": input.token.claims.code}]} if 
 `;
 
 const ANSWERS = {
-  '/allowed': { allow: true, reasons: [{ code: 'fine' }], obligations: [{ type: 'rate_class', name: 'bulk' }] },
+  '/allowed': { allow: true, reasons: [{ code: 'fine' }], obligations: [{ type: 'deadline_ms', milliseconds: 1500 }] },
   '/denied': { allow: false, reasons: [{ code: 'not_today', message: 'Come back tomorrow.' }] },
   '/scope': { allow: false, reasons: [{ code: 'insufficient_scope' }], requires: { scopes: ['a'] } },
   '/details': { allow: false, reasons: [{ code: 'not_covered_by_authorization_details' }] },
@@ -68,8 +68,7 @@ describe('a decision', () => {
           setHeaders: [],
           removeResponseHeaders: [],
           maximumBodyBytes: null,
-          rateClass: 'bulk',
-          deadlineMs: null,
+          deadlineMs: 1500,
         },
         revision: policy.revision,
         result: ANSWERS['/allowed'],

@@ -6,7 +6,6 @@ const NOTHING = {
   setHeaders: [],
   removeResponseHeaders: [],
   maximumBodyBytes: null,
-  rateClass: null,
   deadlineMs: null,
 };
 
@@ -32,7 +31,6 @@ describe('obligations', () => {
         removeHeader('Server'),
         removeHeader('server'),
         { type: 'maximum_body_bytes', bytes: 0 },
-        { type: 'rate_class', name: 'bulk' },
         { type: 'deadline_ms', milliseconds: 1500 },
       ),
     ).toEqual({
@@ -42,7 +40,6 @@ describe('obligations', () => {
       ],
       removeResponseHeaders: ['server'],
       maximumBodyBytes: 0,
-      rateClass: 'bulk',
       deadlineMs: 1500,
     });
   });
@@ -124,7 +121,6 @@ describe('policy.malformed', () => {
     { ...removeHeader('server'), value: 'v' },
     { type: 'maximum_body_bytes' },
     { type: 'maximum_body_bytes', value: 1 },
-    { type: 'rate_class' },
     { type: 'deadline_ms', seconds: 1 },
   ])('refuses missing and further members: %j', (obligation) => {
     expect(read(obligation)).toBe('policy.malformed');
@@ -171,16 +167,6 @@ describe('policy.malformed', () => {
 
   it.each([0, -1, 1.5, 3_600_001, '1', null])('refuses a deadline of %j ms', (milliseconds) => {
     expect(read({ type: 'deadline_ms', milliseconds })).toBe('policy.malformed');
-  });
-
-  it.each(['', 'a b', 'a\n', '-a', 'ü', 1, null, 'a'.repeat(65)])('refuses the rate class %j', (name) => {
-    expect(read({ type: 'rate_class', name })).toBe('policy.malformed');
-  });
-
-  it('refuses two rate classes, and takes one said twice', () => {
-    const rateClass = (name: string) => ({ type: 'rate_class', name });
-    expect(read(rateClass('a'), rateClass('b'))).toBe('policy.malformed');
-    expect(read(rateClass('a'), rateClass('a'))).toMatchObject({ rateClass: 'a' });
   });
 
   it('refuses more obligations than anybody needs', () => {

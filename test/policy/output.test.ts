@@ -12,7 +12,6 @@ const NOTHING = {
   setHeaders: [],
   removeResponseHeaders: [],
   maximumBodyBytes: null,
-  rateClass: null,
   deadlineMs: null,
 };
 

@@ -73,7 +73,6 @@ const OBLIGATIONS: Obligations = {
   setHeaders: [],
   removeResponseHeaders: [],
   maximumBodyBytes: null,
-  rateClass: null,
   deadlineMs: null,
 };
 
