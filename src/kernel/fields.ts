@@ -43,8 +43,11 @@ const ENDS_HERE: ReadonlySet<string> = new Set([
   'cf-connecting-ip',
   'cf-connecting-ipv6',
   'x-host',
+  'x-http-host-override',
   'x-rewrite-url',
   'remote-user',
+  // CGI makes HTTP_PROXY of it, and programs behind send what they fetch through there (CVE-2016-5385).
+  'proxy',
   // Another method than the one that was judged.
   'x-http-method',
   'x-http-method-override',

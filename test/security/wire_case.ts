@@ -33,6 +33,8 @@ export interface WireCase {
   readonly closes: boolean;
   /** Whether the caller ends its side after sending. */
   readonly end?: boolean;
+  /** Of the first request: header fields that the upstream must get exactly so, names in lower case; null: not at all. */
+  readonly forwards?: Readonly<Record<string, readonly string[] | null>>;
   /** Interim answers before the first final one. */
   readonly interim?: readonly number[];
 }
@@ -94,7 +96,11 @@ export async function runCase(wire: Wire, each: WireCase): Promise<void> {
   for (const [index, answer] of [...final, clean].entries()) {
     expectAnswer(wire, answer as Answer, everything[index] as Expected, records);
   }
-  expectUpstream(wire, mark, everything, records);
+  const requests = expectUpstream(wire, mark, everything, records);
+  for (const [field, values] of Object.entries(each.forwards ?? {})) {
+    const first = requests.find(({ method, target }) => `${method} ${target}` === expected[0]?.upstream?.line);
+    expect({ [field]: valuesOf(first, field) }).toEqual({ [field]: values ?? [] });
+  }
   wire.hangUp();
   wire.settled = true;
 }
@@ -132,7 +138,7 @@ function expectUpstream(
   mark: ReturnType<Wire['upstreamMark']>,
   expected: readonly Expected[],
   records: readonly WireRecord[],
-): void {
+): RecordedRequest[] {
   const connections = wire.upstreamSince(mark);
   for (const bytes of connections) wire.expectNoSecret('the upstream', bytes);
   const cuts = connections.map(cutRequests);
@@ -152,6 +158,7 @@ function expectUpstream(
     beginnings.splice(index, 1);
   }
   for (const request of requests) expectForwarded(wire, request, records);
+  return requests;
 }
 
 function sorted<T>(values: readonly T[]): string[] {
