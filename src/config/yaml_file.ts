@@ -26,7 +26,7 @@ export function readYamlFile<Schema extends z.ZodType>(
   const locate = locator(file, document, lines);
   const shape = z.toJSONSchema(schema, { io: 'input', unrepresentable: 'any' }) as JsonSchema;
   if (options.environment !== undefined) substitute(document, { environment: options.environment, shape, locate });
-  const result = schema.safeParse(valueOf(file, document));
+  const result = schema.safeParse(plainValue(file, document));
   if (result.success) return result.data;
   throw new ConfigError(result.error.issues.flatMap((issue) => explain(issue, shape, locate)));
 }
@@ -59,7 +59,7 @@ function parse(file: string, text: string, lines: LineCounter): Document {
 }
 
 /** The document as a value; aliases that lead nowhere, or to too much, are a problem of the file. */
-function valueOf(file: string, document: Document): unknown {
+function plainValue(file: string, document: Document): unknown {
   try {
     return document.toJS({ maxAliasCount: 100 });
   } catch (error) {
