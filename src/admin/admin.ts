@@ -17,8 +17,10 @@ export interface AdminView {
 /** The answer of /readyz. */
 export interface AdminReadiness {
   readonly ready: boolean;
-  /** Where requests are served, which is of use when the port was chosen by the system. */
+  /** What callers use. */
   readonly origin?: string;
+  /** Where requests are taken, which is of use when the port was chosen by the system. */
+  readonly listening?: string;
   readonly checks: readonly { readonly name: string; readonly ok: boolean; readonly detail?: string }[];
 }
 

@@ -3,7 +3,7 @@ import { type AdminView, startAdmin } from '../admin/admin.ts';
 import type { GatewayConfig } from '../config/schema.ts';
 import type { Clock } from '../kernel/clock.ts';
 import { createHttpServer } from '../net/http_server.ts';
-import { listen } from '../net/listen.ts';
+import { authorityOf, listen } from '../net/listen.ts';
 import { stopServer } from '../net/stop.ts';
 import { readServerTls } from '../net/tls.ts';
 import type { PolicyArtifact } from '../policy/artifact.ts';
@@ -60,12 +60,13 @@ export async function startGateway(config: GatewayConfig, options: GatewayOption
   try {
     const port = await listen(server, config.listen.address, config.listen.port);
     const origin = originOf(config, port);
+    const listening = authorityOf(config.listen.address, port);
     // The port is open and no connection was taken yet: that happens in a later turn of the event loop.
     stages = wireStages(parts, services, { origin, observe: (evidence) => metrics.observe(evidence, clock()) });
     const readiness = () => readinessOf(services, policy);
     const view: AdminView = {
       live: () => true,
-      ready: () => ({ ...readiness(), origin }),
+      ready: () => ({ ...readiness(), origin, listening }),
       metrics: () => metrics.render(),
     };
     const admin = options.admin === false ? null : await startAdmin(config.admin, view);
@@ -73,6 +74,7 @@ export async function startGateway(config: GatewayConfig, options: GatewayOption
     const tlsWatch = tlsFiles === undefined ? null : watchTls(server, tlsFiles, log);
     return {
       origin,
+      listening,
       adminOrigin: admin?.origin ?? null,
       replacePolicy: (next) => policy.replace(() => Promise.resolve(next)),
       reopenRecords: () => services.auditor.reopen(),

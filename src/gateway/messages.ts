@@ -12,6 +12,6 @@ export type ToWorker =
 /** What a worker says to the primary process. */
 export type ToPrimary =
   | { readonly kind: 'hello' }
-  | { readonly kind: 'ready'; readonly origin: string }
+  | { readonly kind: 'ready'; readonly origin: string; readonly listening: string }
   | { readonly kind: 'failed'; readonly message: string }
   | { readonly kind: 'answer'; readonly id: number; readonly value: unknown };

@@ -21,8 +21,8 @@ export async function startPrimary(config: GatewayConfig, count: number, log: Lo
   });
   const policy = compiled.holder;
   const workers = new Workers({ config, count, log, artifact: () => policy.live().artifact });
-  const origin = await workers.start();
-  const admin = await startAdmin(config.admin, adminView({ workers, count, policy, origin })).catch(
+  const { origin, listening } = await workers.start();
+  const admin = await startAdmin(config.admin, adminView({ workers, count, policy, origin, listening })).catch(
     async (error: unknown) => {
       await workers.stop(0);
       throw error;
@@ -30,6 +30,7 @@ export async function startPrimary(config: GatewayConfig, count: number, log: Lo
   );
   return {
     origin,
+    listening,
     adminOrigin: admin.origin,
     reload: async () => {
       workers.tell({ kind: 'reopen' });
@@ -49,9 +50,10 @@ interface Seen {
   readonly count: number;
   readonly policy: PolicyHolder;
   readonly origin: string;
+  readonly listening: string;
 }
 
-function adminView({ workers, count, policy, origin }: Seen): AdminView {
+function adminView({ workers, count, policy, origin, listening }: Seen): AdminView {
   return {
     live: () => true,
     ready: async () => {
@@ -63,7 +65,7 @@ function adminView({ workers, count, policy, origin }: Seen): AdminView {
         { name: 'policy', ok: true, detail: status.pendingFailure ?? status.revision },
         ...failing,
       ];
-      return { ready: checks.every((check) => check.ok), origin, checks };
+      return { ready: checks.every((check) => check.ok), origin, listening, checks };
     },
     metrics: async () => aggregateMetrics(await workers.ask<MetricsSnapshot>('metrics')),
   };

@@ -8,6 +8,8 @@ import { startPrimary } from './primary.ts';
 export interface Running {
   /** What callers sign in htu. */
   readonly origin: string;
+  /** Where it listens, such as `127.0.0.1:8080`: behind a load balancer, and with port 0, that is not in the origin. */
+  readonly listening: string;
   readonly adminOrigin: string | null;
   /** Rebuilds the policy and opens record files anew (SIGHUP). */
   reload(): Promise<void>;
@@ -25,8 +27,8 @@ export async function runGateway(config: GatewayConfig): Promise<number> {
   const count = config.processes === 'auto' ? availableParallelism() : config.processes;
   const running = count === 1 ? await startGateway(config, { log }) : await startPrimary(config, count, log);
   log.info(
-    { origin: running.origin, admin: running.adminOrigin, processes: count },
-    `ready: ${running.origin} (admin ${running.adminOrigin})`,
+    { origin: running.origin, listening: running.listening, admin: running.adminOrigin, processes: count },
+    `ready: ${running.origin} (listens on ${running.listening}, admin ${running.adminOrigin})`,
   );
   return untilStopped(running, log);
 }

@@ -17,7 +17,7 @@ async function obey(message: ToWorker): Promise<void> {
     case 'start': {
       const { config, artifact } = message;
       gateway = await startGateway(config, { log: createLog({ level: config.log.level }), artifact, admin: false });
-      say({ kind: 'ready', origin: gateway.origin });
+      say({ kind: 'ready', origin: gateway.origin, listening: gateway.listening });
       return;
     }
     case 'policy':

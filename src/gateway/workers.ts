@@ -28,6 +28,12 @@ export interface WorkersOptions {
   artifact(): PolicyArtifact;
 }
 
+/** Where the workers are reached: the origin that callers use, and the address that all listen on. */
+export interface Serving {
+  readonly origin: string;
+  readonly listening: string;
+}
+
 interface Question {
   readonly answer: (value: unknown) => void;
 }
@@ -40,14 +46,14 @@ export class Workers {
   #lastQuestion = 0;
   #restartMs: number = RESTART_MS.first;
   #stopping = false;
-  #started: { resolve(origin: string): void; reject(error: Error): void } | null = null;
+  #started: { resolve(serving: Serving): void; reject(error: Error): void } | null = null;
 
   constructor(options: WorkersOptions) {
     this.#options = options;
   }
 
-  /** Starts all workers. @returns the origin they serve, once every one of them is ready */
-  start(): Promise<string> {
+  /** Starts all workers. @returns what they serve, once every one of them is ready */
+  start(): Promise<Serving> {
     cluster.setupPrimary({ exec: WORKER_FILE, serialization: 'advanced' });
     return new Promise((resolve, reject) => {
       const late = setTimeout(
@@ -55,10 +61,10 @@ export class Workers {
         START_MS,
       );
       this.#started = {
-        resolve: (origin) => {
+        resolve: (serving) => {
           clearTimeout(late);
           this.#started = null;
-          resolve(origin);
+          resolve(serving);
         },
         reject: (error) => {
           clearTimeout(late);
@@ -115,7 +121,7 @@ export class Workers {
         this.#restartMs = RESTART_MS.first;
         // The policy may have changed while the worker was starting.
         worker.send({ kind: 'policy', artifact: this.#options.artifact() } satisfies ToWorker);
-        if (this.#ready.size === this.#options.count) this.#started?.resolve(message.origin);
+        if (this.#ready.size === this.#options.count) this.#started?.resolve(message);
         return;
       case 'failed':
         this.#options.log.error({ pid: worker.process.pid, why: message.message }, 'a worker failed');

@@ -3,11 +3,12 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { parseGatewayConfig } from '../../src/config/load.ts';
 import { type RunningGateway, startGateway } from '../../src/gateway/gateway.ts';
-import { buildConfiguredPolicy } from '../../src/gateway/policy_build.ts';
 import type { Clock } from '../../src/kernel/clock.ts';
-import type { PolicyArtifact } from '../../src/policy/artifact.ts';
 import { createLog, type Log } from '../../src/telemetry/log.ts';
 import { TestIssuer, TestJob } from './issuer.ts';
+import { starterPolicy } from './starter_policy.ts';
+
+export { starterPolicy } from './starter_policy.ts';
 
 const ROOT = resolve(import.meta.dirname, '../..');
 const DEADLINE_MS = 5000;
@@ -41,19 +42,6 @@ export interface TestGateway {
   /** The records so far, once there are at least `count` of them. */
   records(count: number): Promise<Record<string, unknown>[]>;
   close(): Promise<void>;
-}
-
-let compiled: Promise<PolicyArtifact> | undefined;
-
-/** The starter policy, compiled once for all tests of a file. */
-export function starterPolicy(): Promise<PolicyArtifact> {
-  compiled ??= buildConfiguredPolicy({
-    path: join(ROOT, 'policies'),
-    entrypoint: 'sallyport/decision',
-    data: [],
-    watch: false,
-  });
-  return compiled;
 }
 
 /**
@@ -97,7 +85,7 @@ export async function startTestGateway(options: TestGatewayOptions): Promise<Tes
   return {
     gateway,
     origin: gateway.origin,
-    port: Number(new URL(gateway.origin).port),
+    port: Number(new URL(`http://${gateway.listening}`).port),
     issuer,
     job,
     folder,
