@@ -5,34 +5,36 @@
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { authServerPage, authServerSchema, configurationPage, configurationSchema } from './generate/configuration.ts';
+import { metricsPage } from './generate/metrics.ts';
 import { policyInputJsonSchema, policyPage } from './generate/policy.ts';
 import { reasonsPage } from './generate/reasons.ts';
 
 const ROOT = new URL('../', import.meta.url);
 
-const FILES: Readonly<Record<string, () => string>> = {
+const FILES: Readonly<Record<string, () => string | Promise<string>>> = {
   'docs/reference/reasons.md': reasonsPage,
   'docs/reference/configuration.md': configurationPage,
   'docs/reference/configuration.schema.json': configurationSchema,
   'docs/reference/authserver.md': authServerPage,
   'docs/reference/authserver.schema.json': authServerSchema,
+  'docs/reference/metrics.md': metricsPage,
   'docs/reference/policy.md': policyPage,
   'policies/schema/input.schema.json': policyInputJsonSchema,
 };
 
 const checking = process.argv.includes('--check');
-const stale = Object.entries(FILES).filter(([path, make]) => {
+const stale: string[] = [];
+for (const [path, make] of Object.entries(FILES)) {
   const file = new URL(path, ROOT);
-  const text = make();
-  if (existsSync(file) && readFileSync(file, 'utf8') === text) return false;
-  if (!checking) {
-    mkdirSync(dirname(file.pathname), { recursive: true });
-    writeFileSync(file, text);
-    console.log(`wrote ${path}`);
-  }
-  return true;
-});
+  const text = await make();
+  if (existsSync(file) && readFileSync(file, 'utf8') === text) continue;
+  stale.push(path);
+  if (checking) continue;
+  mkdirSync(dirname(file.pathname), { recursive: true });
+  writeFileSync(file, text);
+  console.log(`wrote ${path}`);
+}
 if (checking && stale.length > 0) {
-  console.error(`out of date: ${stale.map(([path]) => path).join(', ')}; run npm run generate`);
+  console.error(`out of date: ${stale.join(', ')}; run npm run generate`);
   process.exitCode = 1;
 }
