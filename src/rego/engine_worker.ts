@@ -25,6 +25,9 @@ interface GoGlobals {
 /** How much of what a dying Go program prints is kept, in characters: the first lines say why. */
 const LAST_WORDS_LIMIT = 2_000;
 
+/** Room behind the unpacked module, so that zlib sees the end without another piece. */
+const SPARE_BYTES = 4_096;
+
 const globals = globalThis as unknown as GoGlobals;
 const { engineFolder } = workerData as EngineWorkerData;
 let lastWords = '';
@@ -42,7 +45,7 @@ function readEngineFile(name: string): Buffer {
 }
 
 async function start(): Promise<void> {
-  let manifest: { readonly brotli_sha256: string };
+  let manifest: { readonly brotli_sha256: string; readonly wasm_bytes: number };
   let compressed: Buffer;
   try {
     manifest = JSON.parse(readEngineFile('opa.json').toString('utf8')) as typeof manifest;
@@ -66,7 +69,9 @@ async function start(): Promise<void> {
   try {
     const go = new globals.Go();
     go.exit = () => undefined;
-    const { instance } = await WebAssembly.instantiate(brotliDecompressSync(compressed), go.importObject);
+    // In one piece: memory of many small pieces would not go back to the system when the thread ends.
+    const wasm = brotliDecompressSync(compressed, { chunkSize: manifest.wasm_bytes + SPARE_BYTES });
+    const { instance } = await WebAssembly.instantiate(wasm, go.importObject);
     go.run(instance).then(
       () => fatal('engine_died', `the Rego engine stopped: ${lastWords}`),
       (error: unknown) => fatal('engine_died', `the Rego engine stopped: ${String(error)} ${lastWords}`),

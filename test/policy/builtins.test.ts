@@ -1,10 +1,13 @@
 import fc from 'fast-check';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { BUILTINS } from '../../src/policy/builtins.ts';
 import { buildPolicy } from '../../src/rego/build.ts';
 import { RegoEngine } from '../../src/rego/engine_host.ts';
 import { evalPolicy } from '../../src/rego/eval.ts';
 import { loadWasmPolicy } from './wasm_policy.ts';
+
+/** Thousands of evaluations each; a busy machine takes its time. */
+vi.setConfig({ testTimeout: 120_000 });
 
 const NOW_MS = 1_795_376_000_123;
 

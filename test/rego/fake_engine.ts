@@ -37,7 +37,7 @@ export function makeEngineFolder(program: string = PROGRAM): { readonly folder: 
   const compressed = brotliCompressSync(EMPTY_MODULE);
   const sha256 = createHash('sha256').update(compressed).digest('hex');
   writeFileSync(join(path, 'opa.wasm.br'), compressed);
-  writeFileSync(join(path, 'opa.json'), JSON.stringify({ brotli_sha256: sha256 }));
+  writeFileSync(join(path, 'opa.json'), JSON.stringify({ brotli_sha256: sha256, wasm_bytes: EMPTY_MODULE.length }));
   writeFileSync(join(path, 'wasm_exec.js'), program);
   writeFileSync(join(path, 'package.json'), '{"type": "module"}');
   const folder = pathToFileURL(`${path}/`);
