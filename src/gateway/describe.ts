@@ -4,6 +4,7 @@ import { ConfigError, type ConfigProblem } from '../config/problems.ts';
 import type { GatewayConfig, RouteConfig } from '../config/schema.ts';
 import { authorityOf } from '../net/listen.ts';
 import { readServerTls } from '../net/tls.ts';
+import { SigningKeyFile } from '../oauth/signing_key_file.ts';
 import { activatePolicy } from '../policy/load.ts';
 import { buildConfiguredPolicy } from './policy_build.ts';
 import { buildRoutes } from './routes.ts';
@@ -37,6 +38,9 @@ export interface RouteDescription {
 export async function describeGateway(config: GatewayConfig): Promise<GatewayDescription> {
   if (config.listen.tls !== undefined) readServerTls(config.listen.tls);
   mustExist(filesOf(config));
+  for (const { introspection } of config.issuers) {
+    if (introspection !== undefined) new SigningKeyFile(introspection.private_key_file); // Throws when it is no usable key.
+  }
   const origin = originOf(config, config.listen.port);
   const policy = await activatePolicy(await buildConfiguredPolicy(config.policy));
   return {

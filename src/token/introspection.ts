@@ -5,7 +5,7 @@ import { deny } from '../kernel/denial.ts';
 import { type Checked, type Denied, pass } from '../kernel/result.ts';
 import type { Jwks } from '../oauth/jwks.ts';
 import { type Parsed, unparsed } from '../oauth/parsed.ts';
-import { SigningKeyFile } from '../oauth/signing_key_file.ts';
+import type { SigningKeyFile } from '../oauth/signing_key_file.ts';
 import type { JsonObject } from '../oauth/strict_json.ts';
 import { IntrospectionClient } from './introspection_client.ts';
 import { OutageLog, type TokenLog } from './outage_log.ts';
@@ -23,6 +23,8 @@ export interface IntrospectionOptions {
   readonly config: IntrospectionConfig;
   readonly issuer: string;
   readonly keys: Jwks;
+  /** The key that the gateway authenticates with. */
+  readonly clientKey: SigningKeyFile;
   readonly clock: Clock;
   readonly log?: TokenLog | undefined;
 }
@@ -49,15 +51,11 @@ export class Introspection {
   /** Digests of tokens that are not active, and when that was said: milliseconds since the Unix epoch. */
   readonly #inactive = new LRUCache<string, number>({ max: MAX_INACTIVE });
 
-  /** @throws Error when private_key_file is no usable key */
-  constructor({ config, issuer, keys, clock, log }: IntrospectionOptions) {
+  constructor({ config, issuer, keys, clientKey, clock, log }: IntrospectionOptions) {
     this.takesOpaque = config.when !== 'jwt';
     this.asksAboutJwts = config.when !== 'opaque';
     this.needsKeys = config.response === 'jwt';
     this.cacheMs = config.cache_seconds * 1000;
-    const clientKey = new SigningKeyFile(config.private_key_file, (problem) =>
-      log?.warn({ issuer, problem }, 'the new key for introspection cannot be used; the old one stays'),
-    );
     this.#client = new IntrospectionClient({ config, issuer, keys, clientKey, clock });
     this.#places = new Places(config.connections);
     this.#timeoutMs = config.timeout_ms;

@@ -3,6 +3,7 @@ import type { Clock } from '../kernel/clock.ts';
 import { allowedAlgorithms, type SignatureAlgorithm } from '../oauth/algorithms.ts';
 import { Jwks, type JwksHealth } from '../oauth/jwks.ts';
 import { type LoadKeys, loadFileKeys, loadRemoteKeys } from '../oauth/key_loader.ts';
+import { SigningKeyFile } from '../oauth/signing_key_file.ts';
 import { Introspection } from './introspection.ts';
 import type { TokenLog } from './outage_log.ts';
 import { StatusLists } from './status_lists.ts';
@@ -56,8 +57,12 @@ export class TrustedIssuers {
 
   /** @throws Error when what an issuer is asked with cannot be used */
   constructor(configs: readonly IssuerConfig[], options: IssuersOptions) {
+    // Before anything is loaded: what throws here leaves nothing behind.
+    const clientKeys = configs.map((config) => openClientKey(config, options.log));
     this.#configs = new Map(configs.map((config) => [config.issuer, config]));
-    this.#issuers = new Map(configs.map((config) => [config.issuer, trust(config, options)]));
+    this.#issuers = new Map(
+      configs.map((config, index) => [config.issuer, trust(config, clientKeys[index] ?? null, options)]),
+    );
     this.#algorithms = new Set([...this.#issuers.values()].flatMap(({ algorithms }) => [...algorithms.keys()]));
     const opaque = [...this.#issuers.values()].filter(({ introspection }) => introspection?.takesOpaque === true);
     this.#onlyOfOpaque = opaque.length === 1 ? opaque[0] : undefined;
@@ -106,7 +111,15 @@ export class TrustedIssuers {
   }
 }
 
-function trust(config: IssuerConfig, options: IssuersOptions): TrustedIssuer {
+/** The key that the gateway authenticates with at an issuer; null where it asks nothing. @throws Error when it cannot be used */
+function openClientKey({ issuer, introspection }: IssuerConfig, log: TokenLog | undefined): SigningKeyFile | null {
+  if (introspection === undefined) return null;
+  return new SigningKeyFile(introspection.private_key_file, (problem) =>
+    log?.warn({ issuer, problem }, 'the new key for introspection cannot be used; the old one stays'),
+  );
+}
+
+function trust(config: IssuerConfig, clientKey: SigningKeyFile | null, options: IssuersOptions): TrustedIssuer {
   const { clock, log, previous } = options;
   const maxAgeMs = config.keys.max_age_seconds * 1000;
   const keys = new Jwks({
@@ -122,11 +135,12 @@ function trust(config: IssuerConfig, options: IssuersOptions): TrustedIssuer {
   const { issuer, introspection, status_list: lists } = config;
   const algorithms = allowedAlgorithms(config.algorithms);
   const common = { issuer, keys, clock, log };
+  const asked = introspection !== undefined && clientKey !== null;
   return {
     issuer,
     algorithms,
     keys,
-    introspection: introspection === undefined ? null : new Introspection({ ...common, config: introspection }),
+    introspection: asked ? new Introspection({ ...common, clientKey, config: introspection }) : null,
     statusRules: { config: lists ?? null, issuer, allowInsecure: config.allow_insecure },
     statusLists: lists === undefined ? null : new StatusLists({ ...common, algorithms, config: lists }),
   };
