@@ -71,7 +71,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
         return;
       }
       this.#response.once('close', this.#onClose);
-      // A pipelined response has no connection yet, and would not hear of its end.
+      // A pipelined response has no connection yet, and before Node.js 24 does not hear of its end.
       if (this.#response.socket === null) {
         this.#pipelinedOn = http.request.socket;
         this.#pipelinedOn.once('close', this.#onClose);

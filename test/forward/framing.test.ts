@@ -242,11 +242,14 @@ describe('an answer that comes before the request is through', () => {
     connection.send(OK);
   };
 
-  it('RFC 9112 §9.3: it passes, and the rest of the body is taken for what it is', async () => {
+  it.each([
+    ['short', NEXT],
+    ['longer than what streams hold', NEXT.repeat(4000)],
+  ])('RFC 9112 §9.3: it passes, and the rest of the body, %s, is taken for what it is', async (_, rest) => {
     const { upstream, front, caller } = await start({}, early);
-    caller.send(`POST /v1/things HTTP/1.1\r\nHost: cloud.example.com\r\nContent-Length: ${NEXT.length + 1}\r\n\r\nx`);
+    caller.send(`POST /v1/things HTTP/1.1\r\nHost: cloud.example.com\r\nContent-Length: ${rest.length + 1}\r\n\r\nx`);
     await caller.until('ok');
-    caller.send(NEXT);
+    caller.send(rest);
     // The connection is in a known state: the next request on it is read as one.
     caller.send('GET /v1/next HTTP/1.1\r\nHost: cloud.example.com\r\n\r\n');
     await caller.until(({ answers }) => answers.length === 2);
