@@ -1,7 +1,6 @@
 import { closeSync, openSync, readSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect } from 'vitest';
-import { eventually } from '../support/eventually.ts';
 import { startTestGateway, type TestGateway, type TestGatewayOptions } from '../support/gateway.ts';
 import { connectRaw, type RawConnection } from '../support/raw_connection.ts';
 import {
@@ -177,6 +176,15 @@ function readRecord(line: string): WireRecord {
   };
 }
 
+/** Waits until a condition holds, looking often, since these tests wait much; fails with its name after ten seconds. */
+export async function eventually(name: string, holds: () => boolean): Promise<void> {
+  const late = performance.now() + 10_000;
+  while (!holds()) {
+    if (performance.now() > late) throw new Error(`did not happen: ${name}`);
+    await sleep(2);
+  }
+}
+
 /** Waits until a connection has this many final answers to their ends, or is over; fails after ten seconds. */
 export async function answersOn(
   connection: RawConnection,
@@ -185,7 +193,7 @@ export async function answersOn(
 ): Promise<Answers> {
   const finals = ({ answers }: Answers) => answers.filter(({ status, complete }) => status >= 200 && complete).length;
   const read = () => readAnswers(connection.received, methods);
-  await eventually(`${count} answers, so far: ${connection.received}`, () => {
+  await eventually(`${count} answers`, () => {
     return connection.ended || connection.socket.closed || finals(read()) >= count;
   });
   return read();

@@ -1,9 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { expect } from 'vitest';
-import { eventually } from '../support/eventually.ts';
 import { cutRequests, type RecordedRequest, valuesOf } from '../support/read_requests.ts';
 import type { Answer } from './answers.ts';
-import { answersOn, PROJECT, type Wire, type WireRecord } from './wire.ts';
+import { answersOn, eventually, PROJECT, type Wire, type WireRecord } from './wire.ts';
 
 /** What one request of a case must come to. */
 export interface Expected {
@@ -170,7 +169,7 @@ function expectForwarded(wire: Wire, request: RecordedRequest, records: readonly
   const of = (name: string) => valuesOf(request, name);
   const record = records.find(({ id }) => id === of('sallyport-decision-id')[0]);
   const query = record?.query === undefined ? '' : `?${record.query}`;
-  expect(`${record?.method} ${record?.path}${query}`).toBe(`${request.method} ${request.target}`);
+  expect(`${record?.method} ${record?.path}${query}`).toBe(`${request.method} ${request.target.replace(/\?$/, '')}`);
   expect(record?.judged).toBe(record?.path);
   expect(of('host')).toEqual([new URL(wire.upstream.origin).host]);
   expect(of('sallyport-subject')).toEqual(['wf-4711']);
