@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { RedisReplayStore } from '../../src/proof/replay_redis.ts';
-import { claimNow, redisStore } from '../proof/replay_fixture.ts';
+import { claimNow, dated, redisStore } from '../proof/replay_fixture.ts';
 import { makeCertificate } from '../support/certificate.ts';
 import { eventually } from '../support/eventually.ts';
 import { freePort, type RedisServer, type RedisServerOptions, startRedis } from '../support/redis_server.ts';
@@ -110,7 +110,8 @@ describe('behind sentinels', () => {
     const store = await started({ sentinels: [{ host: '127.0.0.1', port: sentinel.port }], name: 'proofs' });
     await claimedOnce(store);
     const jti = randomUUID();
-    expect(await claimNow(store, jti)).toBe('first');
+    const proof = dated(10);
+    expect(await claimNow(store, jti, proof)).toBe('first');
 
     await eventually('knows the replica', async () => String(await sentinel.call('INFO')).includes('slaves=1'));
     await eventually('starts the failover', async () => {
@@ -122,10 +123,10 @@ describe('behind sentinels', () => {
     await eventually('promoted', async () => (await roleOf()).includes('role:master'));
     const claims: unknown[] = [];
     await eventually('follows', async () => {
-      claims.push(await claimNow(store, jti));
+      claims.push(await claimNow(store, jti, proof));
       return store.health().healthy && store.stats().losses > 0;
     });
-    claims.push(await claimNow(store, jti));
+    claims.push(await claimNow(store, jti, proof));
     expect(claims).not.toContain('first');
   });
 
@@ -211,23 +212,25 @@ describe('a cluster', () => {
     const nodes = await cluster();
     const store = await started({ cluster: seeds(nodes) });
     const jtis = Array.from({ length: 20 }, () => randomUUID());
-    expect(await Promise.all(jtis.map((jti) => claimNow(store, jti)))).not.toContain('unavailable');
+    const proof = dated(10);
+    expect(await Promise.all(jtis.map((jti) => claimNow(store, jti, proof)))).not.toContain('unavailable');
     await nodes[1]?.call('FLUSHALL');
-    const claims = await Promise.all(jtis.map((jti) => claimNow(store, jti)));
+    const claims = await Promise.all(jtis.map((jti) => claimNow(store, jti, proof)));
     expect(claims).not.toContain('first');
     expect(claims).toContain('unavailable');
     await eventually('healthy', () => store.health().healthy);
-    expect(await Promise.all(jtis.map((jti) => claimNow(store, jti)))).not.toContain('first');
+    expect(await Promise.all(jtis.map((jti) => claimNow(store, jti, proof)))).not.toContain('first');
   });
 
   it('one node killed: unavailable there, never a second success', async () => {
     const nodes = await cluster();
     const store = await started({ cluster: seeds(nodes) });
     const jtis = Array.from({ length: 20 }, () => randomUUID());
-    expect(await Promise.all(jtis.map((jti) => claimNow(store, jti)))).not.toContain('unavailable');
+    const proof = dated(10);
+    expect(await Promise.all(jtis.map((jti) => claimNow(store, jti, proof)))).not.toContain('unavailable');
     await nodes[1]?.kill();
     for (let round = 0; round < 5; round++) {
-      expect(await Promise.all(jtis.map((jti) => claimNow(store, jti)))).not.toContain('first');
+      expect(await Promise.all(jtis.map((jti) => claimNow(store, jti, proof)))).not.toContain('first');
     }
     await eventually('unhealthy', () => !store.health().healthy);
   });
@@ -246,14 +249,15 @@ describe('a cluster', () => {
 
     const store = await started({ cluster: seeds(nodes) });
     const jtis = Array.from({ length: 20 }, () => randomUUID());
-    expect(await Promise.all(jtis.map((jti) => claimNow(store, jti)))).not.toContain('unavailable');
+    const proof = dated(10);
+    expect(await Promise.all(jtis.map((jti) => claimNow(store, jti, proof)))).not.toContain('unavailable');
     await replica.call('CLUSTER', 'FAILOVER');
     await eventually('promoted', async () => String(await replica.call('INFO')).includes('role:master'));
     await eventually('noticed', async () => {
-      const claims = await Promise.all(jtis.map((jti) => claimNow(store, jti)));
+      const claims = await Promise.all(jtis.map((jti) => claimNow(store, jti, proof)));
       expect(claims).not.toContain('first');
       return store.stats().losses > 0 && store.health().healthy;
     });
-    expect(await Promise.all(jtis.map((jti) => claimNow(store, jti)))).not.toContain('first');
+    expect(await Promise.all(jtis.map((jti) => claimNow(store, jti, proof)))).not.toContain('first');
   });
 });

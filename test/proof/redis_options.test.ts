@@ -25,7 +25,7 @@ describe('the options of the Redis client', () => {
       enableOfflineQueue: false,
       maxRetriesPerRequest: 0,
       autoResendUnfulfilledCommands: false,
-      commandTimeout: 250,
+      commandTimeout: 5000,
     };
     expect(connectionOptions(redisConfig({ url: 'redis://h' }))).toMatchObject(fixed);
     const cluster = clusterOptions(redisConfig({ cluster: [{ host: 'h', port: 1 }] }));

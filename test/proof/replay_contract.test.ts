@@ -6,7 +6,7 @@ import { RedisReplayStore } from '../../src/proof/replay_redis.ts';
 import { longestClaim, type ReplayStore } from '../../src/proof/replay_store.ts';
 import { eventually } from '../support/eventually.ts';
 import { type RedisServer, startRedis } from '../support/redis_server.ts';
-import { claimNow, DPOP, redisConfig } from './replay_fixture.ts';
+import { claimNow, DPOP, dated, redisConfig } from './replay_fixture.ts';
 
 let server: RedisServer;
 
@@ -52,9 +52,9 @@ describe.each(Object.keys(STORES))('replay store: %s', (name) => {
 
   it('RFC 9449 §11.1: the same jti with another date is used, too', async () => {
     const jti = randomUUID();
-    expect(await claimNow(store, jti, { ahead: 8 })).toBe('first');
-    expect(await claimNow(store, jti, { ahead: -50 })).toBe('used');
-    expect(await claimNow(store, jti, { ahead: 10 })).toBe('used');
+    expect(await claimNow(store, jti, dated(8))).toBe('first');
+    expect(await claimNow(store, jti, dated(-50))).toBe('used');
+    expect(await claimNow(store, jti, dated(10))).toBe('used');
   });
 
   it('any sequence of claims answers as a set would', async () => {

@@ -12,9 +12,9 @@ export const DPOP: GatewayConfig['dpop'] = {
   nonce: 'off',
 };
 
-/** The configuration of a single Redis, with what differs. */
+/** The configuration of a single Redis, with what differs. Patient, so that a busy machine does not look like a slow Redis. */
 export function redisConfig(changes: Partial<RedisConfig>): RedisConfig {
-  return { command_timeout_ms: 250, key_prefix: 'test:', allow_eviction: false, ...changes };
+  return { command_timeout_ms: 5000, key_prefix: 'test:', allow_eviction: false, ...changes };
 }
 
 /** A store in Redis with the default window and the real clock; not started. */
@@ -22,13 +22,23 @@ export function redisStore(changes: Partial<RedisConfig>, clock: () => number = 
   return new RedisReplayStore({ redis: redisConfig(changes), longestMs: longestClaim(DPOP), clock });
 }
 
-/** Claims as the verifier does, for a proof made now, or so many seconds ahead. */
+/** What differs from a proof made now. */
+export interface ClaimChanges {
+  /** Seconds since the Unix epoch. The same proof, claimed again later, keeps its date. */
+  readonly iat?: number;
+  readonly clock?: () => number;
+}
+
+/** The date of a proof made now, or so many seconds ahead. */
+export function dated(ahead = 0): { iat: number } {
+  return { iat: Math.floor(Date.now() / 1000) + ahead };
+}
+
+/** Claims as the verifier does. */
 export function claimNow(
   store: Pick<RedisReplayStore, 'claim'>,
   jti: string = randomUUID(),
-  { ahead = 0, clock = Date.now }: { ahead?: number; clock?: () => number } = {},
+  { clock = Date.now, iat = Math.floor(clock() / 1000) }: ClaimChanges = {},
 ) {
-  const now = clock();
-  const iat = Math.floor(now / 1000) + ahead;
-  return store.claim(replayKey('https://cloud.example.com/v1', 'j'.repeat(43), jti), expiryOf(iat, DPOP), now);
+  return store.claim(replayKey('https://cloud.example.com/v1', 'j'.repeat(43), jti), expiryOf(iat, DPOP), clock());
 }
