@@ -19,6 +19,7 @@ const BINDINGS = [
   'proof.bound_token_as_bearer',
   'proof.unbound_token',
   'proof.binding_not_allowed',
+  'proof.certificate_missing',
 ];
 const SHAPES: Readonly<Record<string, WireShape>> = {
   'request.credentials_missing': [401, null],
