@@ -64,7 +64,7 @@ export class Connections {
     line.open.push(exchange);
     line.unfinished = exchange;
     if (line.open.length === 1) return null;
-    if (line.open.length > READ_AHEAD) socket.pause();
+    if (line.open.length > READ_AHEAD) setImmediate(hold, line, socket);
     const { turns } = line;
     return new Promise((resolve) => {
       turns.push(resolve);
@@ -103,6 +103,11 @@ export class Connections {
     line.owed = answerAlone;
     return { kind: 'later' };
   }
+}
+
+/** Stops reading. Not at once: node:http resumes a connection at the end of each message, and before anything more is read. */
+function hold(line: Line, socket: Duplex): void {
+  if (line.open.length > READ_AHEAD) socket.pause();
 }
 
 /** The next request has its turn, unless the connection takes no more answers: then none has. */

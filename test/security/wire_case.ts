@@ -11,6 +11,8 @@ export interface Expected {
   readonly reason: string | null;
   /** What of it must reach the upstream; with `complete: false` at most a beginning of it, which has no end. Null: no byte. */
   readonly upstream: Sent | null;
+  /** HEAD, whose answers have no body. Absent: that of `upstream`, else GET. */
+  readonly method?: 'HEAD';
 }
 
 /** A request as the upstream gets it; `line`: method and target. */
@@ -34,7 +36,7 @@ export interface WireCase {
   readonly end?: boolean;
   /** Of the first request: header fields that the upstream must get exactly so, names in lower case; null: not at all. */
   readonly forwards?: Readonly<Record<string, readonly string[] | null>>;
-  /** Interim answers before the first final one. */
+  /** Interim answers, and no others. */
   readonly interim?: readonly number[];
 }
 
@@ -73,16 +75,16 @@ export async function runCase(wire: Wire, each: WireCase): Promise<void> {
   }
   if (each.end) connection.end();
   const onFirst = closes ? expected : [...expected, CLEAN];
-  const methods = onFirst.map(({ upstream }) => upstream?.line.split(' ')[0] ?? 'GET');
+  const methods = onFirst.map(({ upstream, method }) => method ?? upstream?.line.split(' ')[0] ?? 'GET');
   if (!closes) {
     await answersOn(connection, expected.length, methods);
     connection.send(await wire.fill(CLEAN_REQUEST));
   }
   const { answers, rest } = await answersOn(connection, onFirst.length, methods);
   if (closes) await eventually(`${name}: the connection ends`, () => connection.ended || connection.socket.closed);
-  const seen = answers.map(({ status }) => status);
-  expect({ seen, rest }).toEqual({ seen: [...interim, ...onFirst.map(({ status }) => status)], rest: '' });
-  const final = answers.slice(interim.length);
+  const final = answers.filter(({ status }) => status >= 200);
+  const seen = { interim: statuses(answers.filter(({ status }) => status < 200)), final: statuses(final), rest };
+  expect(seen).toEqual({ interim, final: statuses(onFirst), rest: '' });
   const last = final[expected.length - 1];
   if (last !== undefined) expect(last.headers['connection']?.includes('close') ?? false).toBe(closes);
 
@@ -104,31 +106,39 @@ export async function runCase(wire: Wire, each: WireCase): Promise<void> {
   wire.settled = true;
 }
 
+function statuses(answers: readonly { readonly status: number }[]): number[] {
+  return answers.map(({ status }) => status);
+}
+
 /** The answer is clean, and the one record of its request says the same. */
 function expectAnswer(
   wire: Wire,
   answer: Answer,
-  { status, reason, upstream }: Expected,
+  { status, reason, upstream, method }: Expected,
   records: readonly WireRecord[],
 ): void {
   wire.expectNoSecret('the answer', answer.head + answer.body);
   expect(answer).toMatchObject({ status, complete: true });
-  const id = reason === null ? answer.headers['sallyport-decision-id']?.[0] : idOfRefusal(answer, reason);
-  const record = records.find((each) => each.id === id);
+  if (reason !== null) expectRefusal(answer, reason);
+  const id = reason === null ? answer.headers['sallyport-decision-id']?.[0] : decisionOf(answer);
+  const record = records.find((each) => (method === 'HEAD' ? each.method === 'HEAD' : each.id === id));
   const outcome = reason === null ? 'allowed' : status < 499 ? 'refused' : 'failed';
   expect(record).toMatchObject({ status, reason, outcome });
   if (upstream?.complete !== false) expect(record?.upstream !== undefined).toBe(upstream !== null);
 }
 
-function idOfRefusal({ headers, body, status }: Answer, reason: string): string {
+function decisionOf({ body }: Answer): string | undefined {
+  return body === '' ? undefined : (JSON.parse(body) as { decision_id: string }).decision_id;
+}
+
+function expectRefusal({ headers, body, status }: Answer, reason: string): void {
   const of = (name: string) => headers[name];
   expect(of('cache-control')).toEqual(['no-store']);
   expect(of('content-type')).toEqual(['application/problem+json']);
   expect(of('proxy-status')).toEqual([expect.stringContaining(`details="${reason}"`)]);
   expect(of('www-authenticate') !== undefined || status !== 401).toBe(true);
-  const problem = JSON.parse(body) as { decision_id: string };
-  expect(problem).toMatchObject({ reason, status });
-  return problem.decision_id;
+  expect(Number(of('content-length')?.[0])).toBeGreaterThan(0);
+  if (body !== '') expect(JSON.parse(body)).toMatchObject({ reason, status });
 }
 
 /** The upstream received these requests, what was judged is what was sent, and no byte more. */
