@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Catalogue } from '../config/catalogue.ts';
 import type { GatewayConfig } from '../config/schema.ts';
 import type { Route } from '../kernel/context.ts';
 import { type Checked, pass } from '../kernel/result.ts';
@@ -14,19 +15,24 @@ const ANSWERED = pass(true);
 export interface ResourceMetadataOptions {
   readonly config: GatewayConfig;
   readonly routes: readonly Route[];
+  /** Of each route, in the same order; null where it has none. */
+  readonly catalogues: readonly (Catalogue | null)[];
   readonly reader: RequestReader;
 }
+
+/** A longer list of scopes helps nobody, and is left out (RFC 9728 §2 recommends one, no more). */
+const MAXIMUM_SCOPES = 1000;
 
 /**
  * Protected resource metadata (RFC 9728 §2), one document for each resource, made once: it says what the gateway does, nothing more.
  * The well-known path belongs to the gateway; stage 1 never lets it be forwarded.
  */
-export function serveResourceMetadata({ config, routes, reader }: ResourceMetadataOptions): ServeResourceMetadata {
+export function serveResourceMetadata(options: ResourceMetadataOptions): ServeResourceMetadata {
+  const { routes, reader } = options;
   const documents = new Map<string, string>();
   for (const route of routes) {
     const path = route.resourceMetadata.slice(route.origin.length);
-    const sharing = routes.filter((other) => other.resource === route.resource);
-    documents.set(path, JSON.stringify(describe(config, route, sharing)));
+    documents.set(path, JSON.stringify(describe(route.resource, options)));
   }
   return (request, response) => {
     const target = request.url ?? '';
@@ -49,15 +55,23 @@ export function serveResourceMetadata({ config, routes, reader }: ResourceMetada
   };
 }
 
-function describe(config: GatewayConfig, route: Route, sharing: readonly Route[]): Record<string, unknown> {
-  const bindings = new Set(sharing.flatMap((other) => other.bindings));
+/** What all routes of one resource take and ask for, together. */
+function describe(resource: string, { config, routes, catalogues }: ResourceMetadataOptions): Record<string, unknown> {
+  const sharing = routes.filter((route) => route.resource === resource);
+  const bindings = new Set(sharing.flatMap((route) => route.bindings));
+  // Where no certificate is ever asked for, tokens that are bound to one cannot be used, whatever a route would take.
   const certificates = bindings.has('mtls') && (config.listen.tls?.client_certificates ?? 'none') !== 'none';
+  const operations = sharing.flatMap((route) => catalogues[routes.indexOf(route)]?.operations ?? []);
+  const scopes = new Set(operations.flatMap((operation) => operation.scopes));
+  const types = new Set(operations.flatMap(({ authorizationDetailsType: type }) => (type === null ? [] : [type])));
   return {
-    resource: route.resource,
+    resource,
     authorization_servers: config.issuers.map((issuer) => issuer.issuer),
+    ...(scopes.size === 0 || scopes.size > MAXIMUM_SCOPES ? {} : { scopes_supported: [...scopes] }),
     bearer_methods_supported: ['header'],
-    dpop_signing_alg_values_supported: config.dpop.algorithms,
-    dpop_bound_access_tokens_required: bindings.size === 1 && bindings.has('dpop'),
+    ...(types.size === 0 ? {} : { authorization_details_types_supported: [...types] }),
+    ...(bindings.has('dpop') ? { dpop_signing_alg_values_supported: config.dpop.algorithms } : {}),
+    dpop_bound_access_tokens_required: bindings.has('dpop') && !bindings.has('bearer') && !certificates,
     tls_client_certificate_bound_access_tokens: certificates,
   };
 }

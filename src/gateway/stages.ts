@@ -121,7 +121,7 @@ export function wireStages(
       services.auditor.record(evidence);
       observe(evidence);
     },
-    serveOwn: serveResourceMetadata({ config, routes, reader }),
+    serveOwn: serveResourceMetadata({ config, routes, catalogues, reader }),
     certificateOf: certificateReader(config),
     clock,
     log,
