@@ -56,7 +56,7 @@ function readHead(head: string): Pick<Answer, 'status' | 'headers'> | null {
   const [line = '', ...fields] = head.split('\r\n');
   const status = STATUS_LINE.exec(line)?.[1];
   if (status === undefined) return null;
-  const headers: Record<string, string[]> = {};
+  const headers: Record<string, string[]> = Object.create(null);
   for (const field of fields) {
     const [, name, value] = FIELD.exec(field) ?? [];
     if (name === undefined || value === undefined) return null;

@@ -314,6 +314,23 @@ describe('order towards the upstream', () => {
     expect((await slow.nextRecords(2)).map(({ method }) => method)).toEqual(['POST', 'GET']);
   });
 
+  it('RFC 9112 §9.3.2: forty that come in pieces meanwhile are all answered, in order', async () => {
+    const mark = slow.upstreamMark();
+    const connection = await slow.connect();
+    connection.send(await slow.fill(post('Content-Length: 0\r\n')));
+    await eventually('the first arrives', () => arrived(mark).length === 1);
+    for (let n = 0; n < 40; n++) {
+      connection.send(await slow.fill(n % 10 === 9 ? get() : ANONYMOUS));
+      await sleep(2);
+    }
+    release();
+    const { answers, rest } = await answersOn(connection, 41);
+    const expected = Array.from({ length: 40 }, (_, n) => (n % 10 === 9 ? 200 : 401));
+    expect(answers.map(({ status }) => status)).toEqual([200, ...expected]);
+    expect(rest).toBe('');
+    expect((await slow.nextRecords(41)).map(({ status }) => status)).toEqual([200, ...expected]);
+  });
+
   it('RFC 9112 §9.6: a caller that hangs up meanwhile has sent one request, and it is recorded', async () => {
     const mark = slow.upstreamMark();
     const connection = await slow.connect();

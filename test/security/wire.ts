@@ -17,8 +17,12 @@ export const PROJECT = '/v1/projects/p1';
 export const BUILDS = '/v1/projects/p1/builds';
 
 /** How a gateway on the wire differs from that of other tests. */
-export interface WireOptions extends Omit<TestGatewayOptions, 'upstream'> {
+export interface WireOptions extends Omit<TestGatewayOptions, 'upstream' | 'route'> {
   readonly script?: UpstreamScript;
+  /** Merged into the one route; `upstream` is made of the URL of the recording one and these. */
+  readonly route?: Record<string, unknown> & { readonly upstream?: Record<string, unknown> };
+  /** Claims of the token. */
+  readonly claims?: Record<string, unknown>;
 }
 
 /** A gateway with a recording upstream behind it, and raw connections to it. */
@@ -40,10 +44,11 @@ export class Wire {
     this.host = `127.0.0.1:${gateway.port}`;
   }
 
-  static async start({ script = answerEach(), ...options }: WireOptions = {}): Promise<Wire> {
+  static async start({ script = answerEach(), claims, route = {}, ...options }: WireOptions = {}): Promise<Wire> {
     const upstream = await startRecordingUpstream(script);
-    const gateway = await startTestGateway({ upstream: upstream.origin, ...options });
-    return new Wire(gateway, upstream, await gateway.token());
+    const whole = { ...route, upstream: { url: upstream.origin, ...route.upstream } };
+    const gateway = await startTestGateway({ upstream: upstream.origin, route: whole, ...options });
+    return new Wire(gateway, upstream, await gateway.token(claims));
   }
 
   async close(): Promise<void> {
