@@ -141,5 +141,5 @@ async function inTime(page: MaybePromise<Page>): Promise<Page> {
 }
 
 async function close(server: Server): Promise<void> {
-  await stopServer(server, GRACE_MS);
+  await stopServer(server, { graceMs: GRACE_MS });
 }

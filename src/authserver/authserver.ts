@@ -54,8 +54,8 @@ export async function startAuthServer(options: AuthServerOptions): Promise<Runni
   try {
     answer = makeEndpoints(makeProvider({ issuer, clients, keys, issuance, log }), issuer);
   } catch (error) {
-    await stopServer(server, 0);
+    await stopServer(server, { graceMs: 0 });
     throw error;
   }
-  return { issuer, address: origin, close: async () => void (await stopServer(server, STOP_GRACE_MS)) };
+  return { issuer, address: origin, close: async () => void (await stopServer(server, { graceMs: STOP_GRACE_MS })) };
 }

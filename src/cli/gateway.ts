@@ -1,4 +1,5 @@
 import { Command } from 'commander';
+import { untilStopped } from './until_stopped.ts';
 
 /** `sallyport gateway --config FILE`: the main job. */
 export function gatewayCommand(): Command {
@@ -6,8 +7,10 @@ export function gatewayCommand(): Command {
     .description('check and forward requests as a configuration file says, until SIGTERM')
     .requiredOption('--config <file>', 'configuration file (docs/reference/configuration.md)')
     .action(async (options: { config: string }) => {
+      // From the beginning: the first process of a container does not even hear of signals that it does not listen to.
+      const told = untilStopped();
       const { loadGatewayConfig } = await import('../config/load.ts');
       const { runGateway } = await import('../gateway/processes.ts');
-      process.exitCode = await runGateway(loadGatewayConfig(options.config));
+      process.exitCode = await runGateway(loadGatewayConfig(options.config), told);
     });
 }

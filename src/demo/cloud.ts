@@ -39,7 +39,10 @@ export async function startDemoCloud(options: DemoCloudOptions): Promise<Running
     );
   });
   const port = await listen(server, address, options.port);
-  return { origin: `http://${authorityOf(address, port)}`, close: async () => void (await stopServer(server, 1000)) };
+  return {
+    origin: `http://${authorityOf(address, port)}`,
+    close: async () => void (await stopServer(server, { graceMs: 1000 })),
+  };
 }
 
 async function serve(

@@ -18,14 +18,12 @@ export interface CompiledPolicy {
 export interface CompiledPolicyParts {
   readonly clock: Clock;
   readonly log: Log;
-  /** Told after each rebuild that left the newest policy live. */
-  readonly onReplaced?: () => void;
 }
 
 /** Compiles and tries the policy that the configuration names, and watches its files if it says so. @throws Error when it cannot be used */
 export async function startCompiledPolicy(
   policy: GatewayConfig['policy'],
-  { clock, log, onReplaced = () => undefined }: CompiledPolicyParts,
+  { clock, log }: CompiledPolicyParts,
 ): Promise<CompiledPolicy> {
   let holder: PolicyHolder | undefined;
   const rebuild = async (): Promise<boolean> => {
@@ -34,9 +32,7 @@ export async function startCompiledPolicy(
       changedMeanwhile = true;
       return false;
     }
-    const live = await holder.replace(() => buildConfiguredPolicy(policy));
-    if (live) onReplaced();
-    return live;
+    return holder.replace(() => buildConfiguredPolicy(policy));
   };
   let changedMeanwhile = false;
   const watch = policy.watch ? watchPolicyFiles([policy.path, ...policy.data], () => void rebuild()) : null;

@@ -2,6 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { Evidence } from '../kernel/context.ts';
 import type { Denial } from '../kernel/denial.ts';
+import { UnderWay } from './under_way.ts';
 
 /** Requests of one connection that are read ahead while another is answered; with more, the connection is not read until some are through. */
 const READ_AHEAD = 8;
@@ -51,6 +52,8 @@ interface Line {
  */
 export class Connections {
   readonly #lines = new WeakMap<Duplex, Line>();
+  /** Those whose turn has come, of all connections. */
+  readonly underWay = new UnderWay();
 
   /** Takes a request into the line of its connection. @returns null when it is its turn; else whether its turn will come */
   begin(exchange: Exchange): Promise<boolean> | null {

@@ -1,23 +1,25 @@
-import { readFileSync } from 'node:fs';
-import { type AdminView, startAdmin } from '../admin/admin.ts';
+import type { Server } from 'node:http';
+import { type AdminView, type RunningAdmin, startAdmin } from '../admin/admin.ts';
 import type { GatewayConfig } from '../config/schema.ts';
 import type { Clock } from '../kernel/clock.ts';
 import { createHttpServer } from '../net/http_server.ts';
 import { authorityOf, listen } from '../net/listen.ts';
 import { stopServer } from '../net/stop.ts';
-import { readServerTls } from '../net/tls.ts';
+import { readServerTls, type ServerTlsOptions } from '../net/tls.ts';
 import type { PolicyArtifact } from '../policy/artifact.ts';
 import type { Log } from '../telemetry/log.ts';
-import { createMetrics, type MetricsSnapshot } from '../telemetry/metrics.ts';
-import { startCompiledPolicy } from './compiled_policy.ts';
+import { createMetrics, type Metrics, type MetricsSnapshot } from '../telemetry/metrics.ts';
+import { createTraces } from '../telemetry/traces.ts';
+import { type CompiledPolicy, startCompiledPolicy } from './compiled_policy.ts';
 import { originOf } from './describe.ts';
-import { createHandlers, type Stages } from './handler.ts';
+import { createHandlers, type GatewayHandlers, type Stages } from './handler.ts';
 import { PolicyHolder } from './policy_holder.ts';
 import type { Running } from './processes.ts';
 import { type Readiness, readinessOf } from './readiness.ts';
 import { metricSourcesOf } from './sources.ts';
-import { closeServices, startServices, wireStages } from './stages.ts';
-import { watchTls } from './tls_watch.ts';
+import { closeServices, loadCatalogues, type Services, type StageParts, startServices, wireStages } from './stages.ts';
+import { type TlsWatch, watchTls } from './tls_watch.ts';
+import { packageVersion } from './version.ts';
 
 /** How a gateway is started, beside its configuration. */
 export interface GatewayOptions {
@@ -34,10 +36,16 @@ export interface GatewayOptions {
 export interface RunningGateway extends Running {
   /** Puts a compiled policy in place of the live one, if it can be used. @returns whether it is live now */
   replacePolicy(artifact: PolicyArtifact): Promise<boolean>;
-  reopenRecords(): void;
+  /** Opens record files anew, and uses another certificate if there is one. */
+  reopenFiles(): void;
   readiness(): Readiness;
   metricsSnapshot(): Promise<MetricsSnapshot>;
 }
+
+/** Milliseconds in which a caller that holds an idle connection may send a last request on it when the gateway stops. */
+const QUIET_MS = 250;
+/** Milliseconds that requests whose connections were cut may take to end in their records. */
+const RECORDS_MS = 1500;
 
 /**
  * Starts the gateway in this process. Everything that a request needs is built and tried before the port is opened.
@@ -46,63 +54,121 @@ export interface RunningGateway extends Running {
 export async function startGateway(config: GatewayConfig, options: GatewayOptions): Promise<RunningGateway> {
   const { log, clock = Date.now } = options;
   const tls = config.listen.tls === undefined ? null : readServerTls(config.listen.tls);
+  const catalogues = loadCatalogues(config.routes);
   const compiled = options.artifact === undefined ? await startCompiledPolicy(config.policy, { clock, log }) : null;
-  const policy = compiled?.holder ?? (await PolicyHolder.start(options.artifact as PolicyArtifact, { clock, log }));
-  const parts = { config, clock, log, policy };
-  const services = await startServices(parts);
-  let stages: Stages | undefined;
-  const server = createHttpServer(
-    createHandlers(() => stages as Stages),
-    config.limits,
-    tls,
-  );
-  const metrics = createMetrics({ version: packageVersion(), sources: metricSourcesOf(services, policy, server) });
+  let gateway: Gateway | undefined;
   try {
-    const port = await listen(server, config.listen.address, config.listen.port);
-    const origin = originOf(config, port);
-    const listening = authorityOf(config.listen.address, port);
-    // The port is open and no connection was taken yet: that happens in a later turn of the event loop.
-    stages = wireStages(parts, services, { origin, observe: (evidence) => metrics.observe(evidence, clock()) });
-    const readiness = () => readinessOf(services, policy);
-    const view: AdminView = {
-      live: () => true,
-      ready: () => ({ ...readiness(), origin, listening }),
-      metrics: () => metrics.render(),
-    };
-    const admin = options.admin === false ? null : await startAdmin(config.admin, view);
-    const { tls: tlsFiles } = config.listen;
-    const tlsWatch = tlsFiles === undefined ? null : watchTls(server, tlsFiles, log);
-    return {
-      origin,
-      listening,
-      adminOrigin: admin?.origin ?? null,
-      replacePolicy: (next) => policy.replace(() => Promise.resolve(next)),
-      reopenRecords: () => services.auditor.reopen(),
-      readiness,
-      metricsSnapshot: () => metrics.snapshot(),
-      reload: async () => {
-        services.auditor.reopen();
-        await compiled?.rebuild();
-      },
-      close: async () => {
-        compiled?.close();
-        tlsWatch?.close();
-        services.forwarder.withdrawUpgrades(() => true);
-        const whole = await stopServer(server, config.limits.stop_grace_ms);
-        await closeServices(services, 0);
-        await admin?.close();
-        return whole;
-      },
-    };
+    const policy = compiled?.holder ?? (await PolicyHolder.start(options.artifact as PolicyArtifact, { clock, log }));
+    const parts = { config, catalogues, clock, log, policy };
+    gateway = new Gateway(parts, { services: await startServices(parts), compiled, tls });
+    await gateway.open(options);
+    return gateway;
   } catch (error) {
     compiled?.close();
-    await stopServer(server, 0);
-    await closeServices(services, 0);
+    await gateway?.close();
     throw error;
   }
 }
 
-function packageVersion(): string {
-  const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8');
-  return (JSON.parse(text) as { version: string }).version;
+/** What a gateway takes over: it closes them. */
+interface Holdings {
+  readonly services: Services;
+  /** Null where another process compiles the policy. */
+  readonly compiled: CompiledPolicy | null;
+  readonly tls: ServerTlsOptions | null;
+}
+
+class Gateway implements RunningGateway {
+  origin = '';
+  listening = '';
+  adminOrigin: string | null = null;
+  readonly #parts: StageParts;
+  readonly #services: Services;
+  readonly #compiled: CompiledPolicy | null;
+  readonly #handlers: GatewayHandlers;
+  readonly #server: Server;
+  readonly #version = packageVersion();
+  readonly #metrics: Metrics;
+  #stages: Stages | null = null;
+  #admin: RunningAdmin | null = null;
+  #tlsWatch: TlsWatch | null = null;
+  #closed: Promise<boolean> | null = null;
+
+  constructor(parts: StageParts, { services, compiled, tls }: Holdings) {
+    this.#parts = parts;
+    this.#services = services;
+    this.#compiled = compiled;
+    this.#handlers = createHandlers(() => this.#stages as Stages);
+    this.#server = createHttpServer(this.#handlers, parts.config.limits, tls);
+    const sources = metricSourcesOf(services, parts.policy, this.#server);
+    this.#metrics = createMetrics({ version: this.#version, sources });
+  }
+
+  /** Opens the ports. @throws Error that says which one cannot be had */
+  async open({ admin }: GatewayOptions): Promise<void> {
+    const { config, clock, log } = this.#parts;
+    const { address, port: wanted, tls } = config.listen;
+    const port = await listen(this.#server, address, wanted);
+    this.origin = originOf(config, port);
+    this.listening = authorityOf(address, port);
+    // No connection was taken yet: that happens in a later turn of the event loop.
+    this.#stages = wireStages(this.#parts, this.#services, {
+      origin: this.origin,
+      traces: createTraces(this.#version),
+      observe: (evidence) => this.#metrics.observe(evidence, clock()),
+    });
+    if (admin !== false) this.#admin = await startAdmin(config.admin, this.#view(), log);
+    this.adminOrigin = this.#admin?.origin ?? null;
+    if (tls !== undefined) this.#tlsWatch = watchTls(this.#server, tls, log);
+  }
+
+  replacePolicy(artifact: PolicyArtifact): Promise<boolean> {
+    return this.#parts.policy.replace(() => Promise.resolve(artifact));
+  }
+
+  reopenFiles(): void {
+    this.#services.auditor.reopen();
+    this.#tlsWatch?.look();
+  }
+
+  async reload(): Promise<void> {
+    this.reopenFiles();
+    await this.#compiled?.rebuild();
+  }
+
+  readiness(): Readiness {
+    return readinessOf(this.#services, { policy: this.#parts.policy, stopping: this.#closed !== null });
+  }
+
+  metricsSnapshot(): Promise<MetricsSnapshot> {
+    return this.#metrics.snapshot();
+  }
+
+  close(): Promise<boolean> {
+    this.#closed ??= this.#end();
+    return this.#closed;
+  }
+
+  /** Upgrades first, since they may last; then the requests; then, when nothing needs them any more, the services. */
+  async #end(): Promise<boolean> {
+    this.#compiled?.close();
+    this.#tlsWatch?.close();
+    const { underWay } = this.#handlers;
+    underWay.stop();
+    this.#services.forwarder.endUpgrades();
+    const { stop_grace_ms: graceMs } = this.#parts.config.limits;
+    const whole = await stopServer(this.#server, { graceMs, quietMs: QUIET_MS, busy: () => underWay.size > 0 });
+    await underWay.none(RECORDS_MS);
+    const lost = await closeServices(this.#services);
+    await this.#admin?.close();
+    return whole && lost === 0;
+  }
+
+  #view(): AdminView {
+    return {
+      live: () => true,
+      ready: () => ({ ...this.readiness(), origin: this.origin, listening: this.listening }),
+      metrics: () => this.#metrics.render(),
+    };
+  }
 }

@@ -12,9 +12,11 @@ import type { Answer } from '../request/answer.ts';
 import type { BodyReader } from '../request/body.ts';
 import type { RequestReader } from '../request/read_request.ts';
 import type { Log } from '../telemetry/log.ts';
+import type { Span, Traces } from '../telemetry/traces.ts';
 import type { PendingBody } from './checks.ts';
 import { Connections, type Exchange } from './connections.ts';
 import { refuse, refuseOnSocket } from './refuse.ts';
+import type { UnderWay } from './under_way.ts';
 import { answerUnreadable } from './unreadable.ts';
 
 /** The six stages, wired; made by gateway.ts. */
@@ -33,17 +35,24 @@ export interface Stages {
   /** Answers what is the gateway's own, such as protected resource metadata; false: it is for the upstream. Refuses as stage 1 does. */
   serveOwn(request: IncomingMessage, response: ServerResponse): Checked<boolean>;
   certificateOf(request: IncomingMessage): ClientCertificate | null;
+  readonly traces: Traces;
   readonly clock: Clock;
   readonly log: Log;
+}
+
+/** The handlers of a gateway's server, and what they have in hand. */
+export interface GatewayHandlers extends ServerHandlers {
+  readonly underWay: UnderWay;
 }
 
 /**
  * What the server does with what arrives: every request is read, checked, forwarded or refused, and recorded exactly once, by the stages
  * that are live when it arrives.
  */
-export function createHandlers(live: () => Stages): ServerHandlers {
+export function createHandlers(live: () => Stages): GatewayHandlers {
   const connections = new Connections();
   return {
+    underWay: connections.underWay,
     request: (request, response, awaitsContinue) => {
       void serve(live(), connections, { request, response, body: new HeldBody(request, response, awaitsContinue) });
     },
@@ -86,6 +95,7 @@ async function serve(stages: Stages, connections: Connections, { request, respon
   const exchange: Exchange = { request, response, evidence, broken: null, answered: false };
   const turn = connections.begin(exchange);
   if (turn !== null && !(await turn)) return;
+  const span = beginWork(stages, connections, exchange);
   try {
     await settle(stages, evidence, async () => {
       if (exchange.broken !== null) return exchange.broken;
@@ -112,8 +122,7 @@ async function serve(stages: Stages, connections: Connections, { request, respon
     stages.log.error({ err: error, decision_id: evidence.id }, 'a refusal could not be sent');
     request.socket.destroy();
   } finally {
-    connections.end(exchange);
-    stages.record(evidence);
+    endWork(stages, connections, { exchange, span });
   }
 }
 
@@ -134,6 +143,7 @@ async function serveUpgrade(
   const exchange: Exchange = { request, response: null, evidence, broken: null, answered: false };
   const turn = connections.begin(exchange);
   if (turn !== null && !(await turn)) return;
+  const span = beginWork(stages, connections, exchange);
   try {
     await settle(stages, evidence, async () => {
       const authorized = await authorize(stages, evidence, { request, heldBack: false, askFor: () => undefined });
@@ -147,9 +157,26 @@ async function serveUpgrade(
     evidence.status = answer.status;
     refuseOnSocket(socket, answer, stages.clock());
   } finally {
-    connections.end(exchange);
-    stages.record(evidence);
+    endWork(stages, connections, { exchange, span });
   }
+}
+
+function beginWork(stages: Stages, connections: Connections, exchange: Exchange): Span | null {
+  const { evidence, request } = exchange;
+  connections.underWay.begin(exchange);
+  return stages.traces.begin(evidence, request.headers['traceparent'] as string | undefined);
+}
+
+/** Whatever happened to a request, this comes last: its record. */
+function endWork(
+  stages: Stages,
+  connections: Connections,
+  { exchange, span }: { readonly exchange: Exchange; readonly span: Span | null },
+): void {
+  connections.end(exchange);
+  stages.traces.end(span, exchange.evidence);
+  stages.record(exchange.evidence);
+  connections.underWay.end(exchange);
 }
 
 /** Runs the work on one request. The one place that catches what nobody expected: it becomes `gateway.unexpected`. */

@@ -27,6 +27,7 @@ export class PolicyHolder {
   #failures = 0;
   #pendingFailure: string | null = null;
   #turn: Promise<unknown> = Promise.resolve();
+  #onReplaced: () => void = () => undefined;
 
   private constructor(live: LoadedPolicy, { clock, log }: { clock: Clock; log: Log }) {
     this.#live = live;
@@ -41,6 +42,11 @@ export class PolicyHolder {
   }
 
   readonly live = (): LoadedPolicy => this.#live;
+
+  /** Calls `listener` each time another policy has taken the place of the live one. There is one listener. */
+  onReplaced(listener: () => void): void {
+    this.#onReplaced = listener;
+  }
 
   /**
    * Puts the policy that `make` yields in place of the live one, if it can be used. One after the other, so that an older one never
@@ -60,6 +66,7 @@ export class PolicyHolder {
         this.#activatedAt = this.#clock();
         this.#activations++;
         this.#log.info({ revision: this.#live.revision }, 'the policy was replaced');
+        this.#onReplaced();
       }
       this.#pendingFailure = null;
       return true;

@@ -1,11 +1,12 @@
 import { type AdminView, startAdmin } from '../admin/admin.ts';
 import type { GatewayConfig } from '../config/schema.ts';
 import type { Log } from '../telemetry/log.ts';
-import { aggregateMetrics, type MetricsSnapshot } from '../telemetry/metrics.ts';
+import { aggregateMetrics, createMetrics, type MetricsSnapshot } from '../telemetry/metrics.ts';
 import { startCompiledPolicy } from './compiled_policy.ts';
 import type { PolicyHolder } from './policy_holder.ts';
 import type { Running } from './processes.ts';
 import type { Readiness } from './readiness.ts';
+import { packageVersion } from './version.ts';
 import { Workers } from './workers.ts';
 
 /**
@@ -14,35 +15,33 @@ import { Workers } from './workers.ts';
  * @throws Error when the policy or the first workers cannot start
  */
 export async function startPrimary(config: GatewayConfig, count: number, log: Log): Promise<Running> {
-  const compiled = await startCompiledPolicy(config.policy, {
-    clock: Date.now,
-    log,
-    onReplaced: () => workers.tell({ kind: 'policy', artifact: policy.live().artifact }),
-  });
+  const compiled = await startCompiledPolicy(config.policy, { clock: Date.now, log });
   const policy = compiled.holder;
   const workers = new Workers({ config, count, log, artifact: () => policy.live().artifact });
-  const { origin, listening } = await workers.start();
-  const admin = await startAdmin(config.admin, adminView({ workers, count, policy, origin, listening })).catch(
-    async (error: unknown) => {
-      await workers.stop(0);
-      throw error;
-    },
-  );
-  return {
-    origin,
-    listening,
-    adminOrigin: admin.origin,
-    reload: async () => {
-      workers.tell({ kind: 'reopen' });
-      await compiled.rebuild();
-    },
-    close: async () => {
-      compiled.close();
-      const whole = await workers.stop(config.limits.stop_grace_ms);
-      await admin.close();
-      return whole;
-    },
-  };
+  policy.onReplaced(() => workers.tell({ kind: 'policy', artifact: policy.live().artifact }));
+  try {
+    const { origin, listening } = await workers.start();
+    const admin = await startAdmin(config.admin, adminView({ workers, count, policy, origin, listening }), log);
+    return {
+      origin,
+      listening,
+      adminOrigin: admin.origin,
+      reload: async () => {
+        workers.tell({ kind: 'reopen' });
+        await compiled.rebuild();
+      },
+      close: async () => {
+        compiled.close();
+        const whole = await workers.stop(config.limits.stop_grace_ms);
+        await admin.close();
+        return whole;
+      },
+    };
+  } catch (error) {
+    compiled.close();
+    await workers.stop(0);
+    throw error;
+  }
 }
 
 interface Seen {
@@ -54,6 +53,10 @@ interface Seen {
 }
 
 function adminView({ workers, count, policy, origin, listening }: Seen): AdminView {
+  const own = createMetrics({
+    version: packageVersion(),
+    sources: { policy: () => policy.status(), workers: () => workers.state() },
+  });
   return {
     live: () => true,
     ready: async () => {
@@ -67,6 +70,6 @@ function adminView({ workers, count, policy, origin, listening }: Seen): AdminVi
       ];
       return { ready: checks.every((check) => check.ok), origin, listening, checks };
     },
-    metrics: async () => aggregateMetrics(await workers.ask<MetricsSnapshot>('metrics')),
+    metrics: async () => aggregateMetrics([await own.snapshot(), ...(await workers.ask<MetricsSnapshot>('metrics'))]),
   };
 }

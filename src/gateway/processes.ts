@@ -18,44 +18,37 @@ export interface Running {
 }
 
 /**
- * Runs the gateway until SIGTERM or SIGINT: in this process, or in as many workers as the configuration says.
+ * Runs the gateway until it is told to stop: in this process, or in as many workers as the configuration says. SIGHUP reloads.
+ * @param told resolves with the signal to stop; before the gateway runs, it stops as soon as it does
  * @returns the exit code: 0 when everything ended in order
  */
-export async function runGateway(config: GatewayConfig): Promise<number> {
+export async function runGateway(config: GatewayConfig, told: Promise<NodeJS.Signals>): Promise<number> {
   const log = createLog({ level: config.log.level });
   warn(config, log);
+  let running: Running | null = null;
+  const reload = () => {
+    running?.reload().catch((error: unknown) => log.error({ err: error }, 'the reload failed'));
+  };
+  process.on('SIGHUP', reload);
+  try {
+    running = await start(config, log);
+    log.info({ signal: await told }, 'stopping');
+    const whole = await running.close();
+    log.info({ whole }, 'stopped');
+    return whole ? 0 : 1;
+  } finally {
+    process.off('SIGHUP', reload);
+  }
+}
+
+async function start(config: GatewayConfig, log: Log): Promise<Running> {
   const count = config.processes === 'auto' ? availableParallelism() : config.processes;
   const running = count === 1 ? await startGateway(config, { log }) : await startPrimary(config, count, log);
   log.info(
     { origin: running.origin, listening: running.listening, admin: running.adminOrigin, processes: count },
     `ready: ${running.origin} (listens on ${running.listening}, admin ${running.adminOrigin})`,
   );
-  return untilStopped(running, log);
-}
-
-/** Waits for a signal to stop; SIGHUP reloads. A second signal to stop ends at once. */
-function untilStopped(running: Running, log: Log): Promise<number> {
-  return new Promise((resolve) => {
-    const reload = () => {
-      running.reload().catch((error: unknown) => log.error({ err: error }, 'the reload failed'));
-    };
-    const stop = (signal: NodeJS.Signals) => {
-      process.off('SIGTERM', stop).off('SIGINT', stop);
-      log.info({ signal }, 'stopping');
-      running.close().then(
-        (whole) => {
-          process.off('SIGHUP', reload);
-          log.info({ whole }, 'stopped');
-          resolve(whole ? 0 : 1);
-        },
-        (error: unknown) => {
-          log.error({ err: error }, 'stopping failed');
-          resolve(1);
-        },
-      );
-    };
-    process.on('SIGTERM', stop).on('SIGINT', stop).on('SIGHUP', reload);
-  });
+  return running;
 }
 
 /** Settings that are possible, and that somebody should know of. */

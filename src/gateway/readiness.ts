@@ -14,11 +14,18 @@ export interface ReadinessCheck {
   readonly detail?: string;
 }
 
+/** What readiness depends on beside the services. */
+export interface Circumstances {
+  readonly policy: PolicyHolder;
+  /** Requests under way are finished, new ones should go elsewhere. */
+  readonly stopping: boolean;
+}
+
 /**
  * What the services say of themselves. A policy that could not be replaced does not make the gateway unready: the one before it decides;
  * the detail says so.
  */
-export function readinessOf({ tokens, store, auditor }: Services, policy: PolicyHolder): Readiness {
+export function readinessOf({ tokens, store, auditor }: Services, { policy, stopping }: Circumstances): Readiness {
   const { ready, issuers } = tokens.health();
   const replay = store.health();
   const { revision, pendingFailure } = policy.status();
@@ -31,6 +38,7 @@ export function readinessOf({ tokens, store, auditor }: Services, policy: Policy
       detail: pendingFailure === null ? revision : `${revision} (a newer one was refused: ${pendingFailure})`,
     },
     { name: 'records', ok: auditor.available() },
+    { name: 'running', ok: !stopping, ...(stopping && { detail: 'stopping' }) },
   ];
   return { ready: checks.every(({ ok }) => ok), checks };
 }

@@ -1,4 +1,5 @@
 import type { Server } from 'node:http';
+import { openConnections } from '../net/open_connections.ts';
 import type { MetricSources } from '../telemetry/source_metrics.ts';
 import type { PolicyHolder } from './policy_holder.ts';
 import type { Services } from './stages.ts';
@@ -9,18 +10,12 @@ export function metricSourcesOf(
   policy: PolicyHolder,
   server: Server,
 ): MetricSources {
-  let connections = 0;
-  server.on('connection', (socket) => {
-    connections++;
-    socket.once('close', () => {
-      connections--;
-    });
-  });
+  const { sockets } = openConnections(server);
   return {
     caches: () => ({ tokens: tokens.stats(), proof_keys: proofs.stats().keys }),
     replay: () => ({ ...store.stats(), up: store.health().healthy }),
     policy: () => policy.status(),
     records: () => auditor.stats(),
-    connections: () => connections,
+    connections: () => sockets.size,
   };
 }

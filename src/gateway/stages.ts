@@ -1,15 +1,15 @@
 import type { IncomingMessage } from 'node:http';
-import { setTimeout } from 'node:timers/promises';
 import type { TLSSocket } from 'node:tls';
 import { type Auditor, createAuditor } from '../audit/auditor.ts';
-import { loadCatalogue } from '../config/catalogue.ts';
-import type { GatewayConfig } from '../config/schema.ts';
+import { within } from '../audit/within.ts';
+import { type Catalogue, loadCatalogue } from '../config/catalogue.ts';
+import type { GatewayConfig, RouteConfig } from '../config/schema.ts';
 import { createForwarder, type Forwarder } from '../forward/forward.ts';
 import type { Clock } from '../kernel/clock.ts';
 import type { ClientCertificate, Evidence } from '../kernel/context.ts';
 import type { Denial } from '../kernel/denial.ts';
 import { clientCertificateOf } from '../net/tls.ts';
-import { createDecider } from '../policy/decide.ts';
+import { createDecider, type Decide } from '../policy/decide.ts';
 import type { ReplayStore } from '../proof/replay_store.ts';
 import { createProofVerifier, type ProofVerifier } from '../proof/verifier.ts';
 import { createAnswers } from '../request/answer.ts';
@@ -18,9 +18,10 @@ import { createOperationIndex } from '../request/operation_index.ts';
 import { createRequestReader } from '../request/read_request.ts';
 import { createRouteTable } from '../request/route_table.ts';
 import type { Log } from '../telemetry/log.ts';
+import type { Traces } from '../telemetry/traces.ts';
 import { createTokenVerifier, type TokenVerifier } from '../token/verify_token.ts';
 import { TimedChecks } from './checks.ts';
-import type { Stages } from './handler.ts';
+import { beginEvidence, type Stages } from './handler.ts';
 import type { PolicyHolder } from './policy_holder.ts';
 import { startReplayStore } from './replay.ts';
 import { serveResourceMetadata } from './resource_metadata.ts';
@@ -32,6 +33,8 @@ const KEYS_WAIT_MS = 1000;
 /** What the stages are made from. */
 export interface StageParts {
   readonly config: GatewayConfig;
+  /** The operations of each route, in the order of the routes; null where there are none. */
+  readonly catalogues: readonly (Catalogue | null)[];
   readonly clock: Clock;
   readonly log: Log;
   readonly policy: PolicyHolder;
@@ -46,51 +49,54 @@ export interface Services {
   readonly auditor: Auditor;
 }
 
-/** Starts the services. @throws Error that says what cannot work and what to do */
+/** Starts the services. @throws Error that says what cannot work and what to do; then none of them is left */
 export async function startServices({ config, clock, log }: StageParts): Promise<Services> {
-  const { issuers, routes, limits } = config;
-  // First, since a key that cannot be used is known at once, and nothing else is open then.
-  const tokens = createTokenVerifier({ issuers, routes, cacheSize: limits.tokens, clock, log });
-  const store = await startReplayStore(config, clock).catch((error: unknown) => {
-    tokens.close();
+  const { issuers, routes, limits, audit, policy, dpop } = config;
+  const started: { -readonly [Name in keyof Services]?: Services[Name] } = {};
+  try {
+    // What reads files comes first, since what is wrong with them is known at once.
+    started.tokens = createTokenVerifier({ issuers, routes, cacheSize: limits.tokens, clock, log });
+    const upstreams = new Map(routes.map((route) => [route.name, route.upstream]));
+    started.forwarder = createForwarder({ routes: upstreams, bodyBytes: limits.body_bytes, clock, log });
+    const labels = { app: 'sallyport' };
+    started.auditor = createAuditor({ config: audit, labels, clock, log, entrypoint: policy.entrypoint });
+    started.store = await startReplayStore(config, clock);
+    started.proofs = createProofVerifier({ dpop, store: started.store, clock });
+    // The first requests need not wait for keys that can be had; an issuer that is down does not keep the gateway from starting.
+    await within(KEYS_WAIT_MS, started.tokens.settled());
+    const { tokens, forwarder, auditor, store, proofs } = started;
+    return { tokens, forwarder, auditor, store, proofs };
+  } catch (error) {
+    await closeServices(started);
     throw error;
-  });
-  const auditor = createAuditor({ config: config.audit, labels: { app: 'sallyport' }, clock, log });
-  // The first requests need not wait for keys that can be had; an issuer that is down does not keep the gateway from starting.
-  await Promise.race([tokens.settled(), setTimeout(KEYS_WAIT_MS)]);
-  return {
-    store,
-    auditor,
-    tokens,
-    proofs: createProofVerifier({ dpop: config.dpop, store, clock }),
-    forwarder: createForwarder({
-      routes: new Map(config.routes.map((route) => [route.name, route.upstream])),
-      bodyBytes: config.limits.body_bytes,
-      clock,
-      log,
-    }),
-  };
+  }
 }
 
-/** Closes the services: what is under way has `graceMs` milliseconds. */
-export async function closeServices(services: Services, graceMs: number): Promise<void> {
-  await services.forwarder.close(graceMs);
-  services.tokens.close();
-  await services.store.close();
-  await services.auditor.close();
+/** Closes the services, once no request is under way. @returns how many records are lost */
+export async function closeServices({ forwarder, tokens, store, auditor }: Partial<Services>): Promise<number> {
+  await forwarder?.close();
+  tokens?.close();
+  await store?.close();
+  return (await auditor?.close()) ?? 0;
 }
 
-/** Wires the stages for an origin. `observe` counts a finished request. */
-export function wireStages(
-  parts: StageParts,
-  services: Services,
-  { origin, observe }: { origin: string; observe(evidence: Evidence): void },
-): Stages {
-  const { config, clock, log, policy } = parts;
+/** Reads the operation catalogues of the routes. @throws ConfigError that names file and line */
+export function loadCatalogues(routes: readonly RouteConfig[]): StageParts['catalogues'] {
+  return routes.map(({ operations }) => (operations === undefined ? null : loadCatalogue(operations)));
+}
+
+/** What the stages belong to. */
+export interface Surroundings {
+  readonly origin: string;
+  readonly traces: Traces;
+  /** Counts a finished request. */
+  observe(evidence: Evidence): void;
+}
+
+/** Wires the stages. */
+export function wireStages(parts: StageParts, services: Services, { origin, traces, observe }: Surroundings): Stages {
+  const { config, catalogues, clock, log, policy } = parts;
   const routes = buildRoutes(config, origin);
-  const catalogues = config.routes.map(({ operations }) =>
-    operations === undefined ? null : loadCatalogue(operations),
-  );
   const entries = routes.map((route, index) => {
     const catalogue = catalogues[index] ?? null;
     return { route, operations: catalogue === null ? null : createOperationIndex(catalogue) };
@@ -102,6 +108,7 @@ export function wireStages(
   const answers = createAnswers({ algorithms: config.dpop.algorithms, routes });
   const decide = createDecider({ policy: policy.live });
   const judges = { ...services, bodies, decide };
+  policy.onReplaced(() => withdrawUpgrades(services.forwarder, decide));
   const reader = createRequestReader({ routes: createRouteTable(entries), limits: config.limits });
   return {
     reader,
@@ -123,9 +130,18 @@ export function wireStages(
     },
     serveOwn: serveResourceMetadata({ config, routes, catalogues, reader }),
     certificateOf: certificateReader(config),
+    traces,
     clock,
     log,
   };
+}
+
+/** Ends the upgraded connections that the policy in force would not allow to be opened. */
+function withdrawUpgrades(forwarder: Forwarder, decide: Decide): void {
+  forwarder.withdrawUpgrades(({ context, token, proof }) => {
+    const notes = beginEvidence(context.receivedAt, {});
+    return !decide(context, token, proof, notes).ok;
+  });
 }
 
 function certificateReader(config: GatewayConfig): (request: IncomingMessage) => ClientCertificate | null {

@@ -6,10 +6,17 @@ import type { Log } from '../telemetry/log.ts';
 /** Milliseconds between two looks at the files. */
 const LOOK_EVERY_MS = 2000;
 
+/** Looks at the files of certificate and key from time to time. */
+export interface TlsWatch {
+  /** Looks now. */
+  look(): void;
+  close(): void;
+}
+
 /** Uses a new certificate or key for new connections as soon as the files change; a broken one is refused and the old one stays. */
-export function watchTls(server: Server, files: ServerTlsFiles, log: Log): { close(): void } {
+export function watchTls(server: Server, files: ServerTlsFiles, log: Log): TlsWatch {
   let version = tlsFilesVersion(files);
-  const timer = setInterval(() => {
+  const look = () => {
     const seen = tlsFilesVersion(files);
     if (seen === version) return;
     version = seen;
@@ -19,7 +26,7 @@ export function watchTls(server: Server, files: ServerTlsFiles, log: Log): { clo
     } catch (error) {
       log.error({ err: error }, 'the new certificate was refused; the old one stays');
     }
-  }, LOOK_EVERY_MS);
-  timer.unref();
-  return { close: () => clearInterval(timer) };
+  };
+  const timer = setInterval(look, LOOK_EVERY_MS).unref();
+  return { look, close: () => clearInterval(timer) };
 }

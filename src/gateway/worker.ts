@@ -7,9 +7,12 @@ import { type RunningGateway, startGateway } from './gateway.ts';
 import type { ToPrimary, ToWorker } from './messages.ts';
 
 let gateway: RunningGateway | null = null;
+let stopping = false;
 
-function say(message: ToPrimary): void {
-  if (process.connected) process.send?.(message);
+function say(message: ToPrimary, then: () => void = () => undefined): void {
+  // When the primary is gone, that is noticed (disconnect).
+  if (process.connected) process.send?.(message, undefined, undefined, then);
+  else then();
 }
 
 async function obey(message: ToWorker): Promise<void> {
@@ -24,7 +27,7 @@ async function obey(message: ToWorker): Promise<void> {
       await gateway?.replacePolicy(message.artifact);
       return;
     case 'reopen':
-      gateway?.reopenRecords();
+      gateway?.reopenFiles();
       return;
     case 'ask': {
       const value = message.what === 'metrics' ? await gateway?.metricsSnapshot() : gateway?.readiness();
@@ -37,21 +40,25 @@ async function obey(message: ToWorker): Promise<void> {
 }
 
 async function stop(): Promise<void> {
+  stopping = true;
   const whole = (await gateway?.close()) ?? true;
   process.exit(whole ? 0 : 1);
 }
 
 process.on('message', (message: ToWorker) => {
   obey(message).catch((error: unknown) => {
-    say({ kind: 'failed', message: (error as Error).message });
-    process.exitCode = 1;
-    setImmediate(() => process.exit());
+    say({ kind: 'failed', message: (error as Error).message }, () => process.exit(1));
   });
 });
-// Signals reach the whole group; only the primary decides when to stop. Without it a worker has nobody to report to and ends.
+// Signals reach the whole group; only the primary decides when to stop.
 process
   .on('SIGTERM', () => undefined)
   .on('SIGINT', () => undefined)
   .on('SIGHUP', () => undefined);
-process.on('disconnect', () => void stop());
+// Without the primary nobody takes connections and nobody would end this process: it finishes what is under way. When the primary was
+// stopping too, it was ended at once, and so is this process.
+process.on('disconnect', () => {
+  if (stopping) process.exit(1);
+  void stop();
+});
 say({ kind: 'hello' });

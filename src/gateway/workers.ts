@@ -1,16 +1,18 @@
 import cluster, { type Worker } from 'node:cluster';
 import { fileURLToPath } from 'node:url';
+import { mergeStdout, stdoutIsPipe } from '../audit/merge_stdout.ts';
 import type { GatewayConfig } from '../config/schema.ts';
 import type { PolicyArtifact } from '../policy/artifact.ts';
 import type { Log } from '../telemetry/log.ts';
+import type { WorkersState } from '../telemetry/source_metrics.ts';
 import type { ToPrimary, ToWorker } from './messages.ts';
 
 /** Milliseconds that a worker may take to answer a question. */
 const ASK_MS = 1000;
 /** Milliseconds that a worker may take to start. */
 const START_MS = 30_000;
-/** Milliseconds that a worker may take to end after its grace time, before it is killed. */
-const END_MS = 2000;
+/** Milliseconds that a worker may take to write its last records and end after its grace time, before it is killed. */
+const END_MS = 10_000;
 /** Milliseconds before a worker that ended is replaced, doubled each time one ends without having become ready, up to the most. */
 const RESTART_MS = { first: 100, most: 10_000 } as const;
 
@@ -41,10 +43,14 @@ interface Question {
 /** The worker processes: as many as configured, replaced when one ends, asked and told together. */
 export class Workers {
   readonly #options: WorkersOptions;
+  readonly #all = new Set<Worker>();
   readonly #ready = new Set<Worker>();
   readonly #questions = new Map<number, Question>();
   #lastQuestion = 0;
   #restartMs: number = RESTART_MS.first;
+  /** Workers have pipes of their own as standard output, which are merged here. */
+  readonly #mergesStdout = stdoutIsPipe();
+  #unexpectedEnds = 0;
   #stopping = false;
   #started: { resolve(serving: Serving): void; reject(error: Error): void } | null = null;
 
@@ -54,7 +60,12 @@ export class Workers {
 
   /** Starts all workers. @returns what they serve, once every one of them is ready */
   start(): Promise<Serving> {
-    cluster.setupPrimary({ exec: WORKER_FILE, serialization: 'advanced' });
+    const stdout = this.#mergesStdout ? 'pipe' : 'inherit';
+    cluster.setupPrimary({
+      exec: WORKER_FILE,
+      serialization: 'advanced',
+      stdio: ['ignore', stdout, 'inherit', 'ipc'],
+    });
     return new Promise((resolve, reject) => {
       const late = setTimeout(
         () => this.#started?.reject(new Error(`a worker did not start within ${START_MS / 1000} seconds`)),
@@ -78,7 +89,7 @@ export class Workers {
 
   /** Tells every worker that is ready; one that is starting gets the newest policy with its start. */
   tell(message: ToWorker): void {
-    for (const worker of this.#ready) if (worker.isConnected()) worker.send(message);
+    for (const worker of this.#ready) send(worker, message);
   }
 
   /** Asks every worker. @returns the answers that came in time */
@@ -87,14 +98,22 @@ export class Workers {
     return answers.filter((answer) => answer !== null) as T[];
   }
 
-  /** Stops all workers; what is left after `graceMs` milliseconds is killed. @returns whether all ended in order */
+  state(): WorkersState {
+    return { configured: this.#options.count, ready: this.#ready.size, unexpectedEnds: this.#unexpectedEnds };
+  }
+
+  /** Stops all workers; what is left some time after `graceMs` milliseconds is killed. @returns whether all ended in order */
   async stop(graceMs: number): Promise<boolean> {
     this.#stopping = true;
-    const all = Object.values(cluster.workers ?? {}).filter((worker) => worker !== undefined);
+    const all = [...this.#all];
     const ended = all.map(
-      (worker) => new Promise<boolean>((resolve) => worker.once('exit', (code) => resolve(code === 0))),
+      (worker) =>
+        new Promise<boolean>((resolve) => {
+          // Not exit: what it wrote to its standard output is there only now.
+          worker.process.once('close', (code) => resolve(code === 0));
+        }),
     );
-    for (const worker of all) if (worker.isConnected()) worker.send({ kind: 'stop' } satisfies ToWorker);
+    for (const worker of all) send(worker, { kind: 'stop' });
     const kill = setTimeout(() => {
       for (const worker of all) worker.process.kill('SIGKILL');
     }, graceMs + END_MS);
@@ -105,26 +124,34 @@ export class Workers {
 
   #fork(): void {
     const worker = cluster.fork();
+    const { stdout } = worker.process;
+    this.#all.add(worker);
+    if (this.#mergesStdout && stdout !== null) mergeStdout(stdout, this.#options.log);
     worker.on('message', (message: ToPrimary) => this.#hear(worker, message));
-    worker.once('exit', (code, signal) => this.#ended(worker, code, signal));
+    // Of node:cluster's own messages to a worker that has just died; its end is noticed by itself.
+    worker.on('error', (error) =>
+      this.#options.log.debug({ err: error, worker: worker.process.pid }, 'a worker is gone'),
+    );
+    worker.process.once('close', (code, signal) => this.#ended(worker, code, signal));
   }
 
   #hear(worker: Worker, message: ToPrimary): void {
     switch (message.kind) {
       case 'hello': {
         const { config } = this.#options;
-        worker.send({ kind: 'start', config, artifact: this.#options.artifact() } satisfies ToWorker);
+        send(worker, { kind: 'start', config, artifact: this.#options.artifact() });
         return;
       }
       case 'ready':
         this.#ready.add(worker);
         this.#restartMs = RESTART_MS.first;
+        this.#options.log.info({ worker: worker.process.pid }, 'a worker is ready');
         // The policy may have changed while the worker was starting.
-        worker.send({ kind: 'policy', artifact: this.#options.artifact() } satisfies ToWorker);
+        send(worker, { kind: 'policy', artifact: this.#options.artifact() });
         if (this.#ready.size === this.#options.count) this.#started?.resolve(message);
         return;
       case 'failed':
-        this.#options.log.error({ pid: worker.process.pid, why: message.message }, 'a worker failed');
+        this.#options.log.error({ worker: worker.process.pid, why: message.message }, 'a worker failed');
         this.#started?.reject(new Error(message.message));
         return;
       case 'answer':
@@ -133,6 +160,7 @@ export class Workers {
   }
 
   #ended(worker: Worker, code: number | null, signal: string | null): void {
+    this.#all.delete(worker);
     this.#ready.delete(worker);
     if (this.#stopping) return;
     if (this.#started !== null) {
@@ -140,9 +168,12 @@ export class Workers {
       return;
     }
     this.#options.log.error(
-      { pid: worker.process.pid, code, signal },
+      { worker: worker.process.pid, code, signal },
       'a worker ended; its requests under way are lost, another takes its place',
     );
+    this.#unexpectedEnds++;
+    // It may have left the end of a record in a file that all share.
+    this.tell({ kind: 'reopen' });
     setTimeout(() => {
       if (!this.#stopping) this.#fork();
     }, this.#restartMs);
@@ -159,8 +190,16 @@ export class Workers {
       };
       const late = setTimeout(() => answer(null), ASK_MS);
       this.#questions.set(id, { answer });
-      if (worker.isConnected()) worker.send({ kind: 'ask', id, what } satisfies ToWorker);
-      else answer(null);
+      send(worker, { kind: 'ask', id, what }, () => answer(null));
     });
   }
+}
+
+/** Sends a message; a worker that has just died does not get it, and `lost` is told. */
+function send(worker: Worker, message: ToWorker, lost: () => void = () => undefined): void {
+  if (!worker.isConnected()) lost();
+  else
+    worker.send(message, (error: Error | null) => {
+      if (error !== null) lost();
+    });
 }

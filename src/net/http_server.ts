@@ -2,6 +2,7 @@ import http, { type IncomingMessage, type ServerOptions, type ServerResponse } f
 import https from 'node:https';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
+import { openConnections } from './open_connections.ts';
 import type { ServerTlsOptions } from './tls.ts';
 
 /** What a server hands on. Each of them must answer or destroy; none may throw. */
@@ -12,7 +13,7 @@ export interface ServerHandlers {
   upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void;
   /** Bytes that are not HTTP, or that came too slowly or were too many. */
   malformed(error: NodeJS.ErrnoException, socket: Duplex): void;
-  /** A connection past the limit; nothing was read from it. */
+  /** A connection past the limit, without TLS; nothing was read from it. */
   overloaded(socket: Socket): void;
 }
 
@@ -44,7 +45,10 @@ export function createHttpServer(
     // RFC 9110 §7.8: a server may ignore Upgrade. Only WebSocket is ever switched to; h2c and others are ordinary requests.
     shouldUpgradeCallback: (request: IncomingMessage) => asksForWebSocket(request),
   } as ServerOptions;
-  const server = tls === null ? http.createServer(options) : https.createServer({ ...options, ...tls });
+  const server =
+    tls === null
+      ? http.createServer(options)
+      : https.createServer({ ...options, ...tls, handshakeTimeout: limits.headers_timeout_ms });
   // Past its own limit of 2,000 Node.js drops header fields silently; stage 1 counts and refuses instead.
   server.maxHeadersCount = 0;
   server.on('request', (request: IncomingMessage, response: ServerResponse) =>
@@ -70,12 +74,11 @@ export function asksForWebSocket({ method, httpVersion, headers }: IncomingMessa
 
 /** `server.maxConnections` would drop silently; a caller past the limit is told. */
 function limitConnections(server: http.Server, maximum: number, handlers: ServerHandlers): void {
-  let open = 0;
+  const { sockets, streams } = openConnections(server);
   server.on('connection', (socket: Socket) => {
-    open++;
-    socket.once('close', () => {
-      open--;
-    });
-    if (open > maximum) handlers.overloaded(socket);
+    if (sockets.size <= maximum) return;
+    // Under TLS nothing can be said before the handshake, whose cost is what the limit saves.
+    if (sockets === streams) handlers.overloaded(socket);
+    else socket.destroy();
   });
 }

@@ -1,23 +1,50 @@
 import type { Server } from 'node:http';
+import { Server as NetServer } from 'node:net';
+import { openConnections } from './open_connections.ts';
+
+/** How a server is stopped. */
+export interface StopOptions {
+  /** Milliseconds that requests under way may take. */
+  readonly graceMs: number;
+  /** Milliseconds in which a request that is on its way on an idle connection may still arrive. Absent: none. */
+  readonly quietMs?: number;
+  /** Whether a request is under way, asked before connections are cut. Absent: every connection counts as one. */
+  readonly busy?: () => boolean;
+}
+
+/** Milliseconds between two looks for connections that became idle. */
+const LOOK_EVERY_MS = 50;
 
 /**
- * Stops a server without losing a request: no new connections, idle ones closed, requests under way finished; what is left after
- * `graceMs` milliseconds is cut.
- * @returns true when nothing had to be cut
+ * Stops a server without losing a request: no new connections, those that are idle or never said anything are closed, requests under way
+ * are finished; what is left after the grace time is cut.
+ * @returns true when no request had to be cut
  */
-export function stopServer(server: Server, graceMs: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    const idle = setInterval(() => server.closeIdleConnections(), 50);
-    const limit = setTimeout(() => {
-      clearInterval(idle);
-      server.closeAllConnections();
-      resolve(false);
-    }, graceMs);
-    server.close(() => {
-      clearInterval(idle);
-      clearTimeout(limit);
-      resolve(true);
-    });
+export async function stopServer(
+  server: Server,
+  { graceMs, quietMs = 0, busy = () => true }: StopOptions,
+): Promise<boolean> {
+  const { sockets, streams } = openConnections(server);
+  const quietUntil = performance.now() + quietMs;
+  const closeIdle = () => {
+    if (performance.now() < quietUntil) return;
     server.closeIdleConnections();
-  });
+    for (const stream of streams) if (stream.bytesRead === 0) stream.destroy();
+  };
+  let whole = true;
+  const looking = setInterval(closeIdle, LOOK_EVERY_MS);
+  const limit = setTimeout(() => {
+    whole = !busy();
+    server.closeAllConnections();
+    for (const socket of sockets) socket.destroy();
+  }, graceMs);
+  // node:http would end idle connections at once.
+  const closed = new Promise<void>((resolve) => NetServer.prototype.close.call(server, () => resolve()));
+  closeIdle();
+  await closed;
+  clearInterval(looking);
+  clearTimeout(limit);
+  // Ends what node:http does from time to time; nothing is left for it to close.
+  server.close();
+  return whole;
 }

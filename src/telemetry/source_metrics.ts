@@ -9,6 +9,7 @@ export interface MetricSources {
   readonly records?: () => RecordsState;
   /** Open connections of callers. */
   readonly connections?: () => number;
+  readonly workers?: () => WorkersState;
 }
 
 /** Counts since start. */
@@ -61,13 +62,22 @@ export interface SinkState {
   readonly failures: number;
 }
 
+/** The worker processes. */
+export interface WorkersState {
+  readonly configured: number;
+  /** Those that take requests. */
+  readonly ready: number;
+  /** How many ended without being told to, since start. */
+  readonly unexpectedEnds: number;
+}
+
 const summed = gauge('sum');
 const least = gauge('min');
 const most = gauge('max');
 
 /** The families of the sources that there are. */
 export function sourceFamilies(sources: MetricSources): MetricFamily[] {
-  const { caches, replay, policy, records, connections } = sources;
+  const { caches, replay, policy, records, connections, workers } = sources;
   return [
     ...(caches === undefined ? [] : cacheFamilies(caches)),
     ...(replay === undefined ? [] : replayFamilies(replay)),
@@ -76,6 +86,7 @@ export function sourceFamilies(sources: MetricSources): MetricFamily[] {
     ...(connections === undefined
       ? []
       : [summed('sallyport_connections', 'Open connections of callers.', () => one(connections()))]),
+    ...(workers === undefined ? [] : workerFamilies(workers)),
   ];
 }
 
@@ -141,10 +152,14 @@ function policyFamilies(policy: () => PolicyState): MetricFamily[] {
       'When the policy that decides was put in place; of several processes the earliest.',
       () => one(policy().activatedAt / 1000),
     ),
-    counter('sallyport_policy_reloads_total', 'Policies put in place, and policies refused.', () => {
-      const { activations: success, failures: failure } = policy();
-      return Object.entries({ success, failure }).map(([outcome, value]) => ({ labels: { outcome }, value }));
-    }),
+    {
+      // Every process counts them; the one that compiles for all sees each of them, and is never replaced.
+      ...counter('sallyport_policy_reloads_total', 'Policies put in place, and policies refused.', () => {
+        const { activations: success, failures: failure } = policy();
+        return Object.entries({ success, failure }).map(([outcome, value]) => ({ labels: { outcome }, value }));
+      }),
+      aggregation: 'max',
+    },
   ];
 }
 
@@ -182,6 +197,16 @@ function recordFamilies(records: () => RecordsState): MetricFamily[] {
       'sallyport_record_write_failures_total',
       'Writes to a sink that failed and were tried again.',
       sinks((state) => state.failures),
+    ),
+  ];
+}
+
+function workerFamilies(workers: () => WorkersState): MetricFamily[] {
+  return [
+    summed('sallyport_workers_configured', 'Worker processes that there should be.', () => one(workers().configured)),
+    summed('sallyport_workers_ready', 'Worker processes that take requests.', () => one(workers().ready)),
+    counter('sallyport_worker_unexpected_ends_total', 'Worker processes that ended without being told to.', () =>
+      one(workers().unexpectedEnds),
     ),
   ];
 }

@@ -2,6 +2,8 @@ import { type Link, ROOT_CONTEXT, type Span, SpanKind, SpanStatusCode, TraceFlag
 import type { Evidence } from '../kernel/context.ts';
 import { singleLine } from './single_line.ts';
 
+export type { Span } from '@opentelemetry/api';
+
 /** Begins and ends the span of each request, if the program that embeds the gateway has registered a tracer provider. */
 export interface Traces {
   /**
