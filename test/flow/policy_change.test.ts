@@ -1,0 +1,97 @@
+import { existsSync, readFileSync, renameSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { eventually } from '../support/eventually.ts';
+import { GatewayProcess } from '../support/gateway_process.ts';
+import { type RecordingUpstream, startRecordingUpstream } from '../support/recording_upstream.ts';
+
+/** A policy that is changed on disk while a gateway, a process of its own, serves calls. */
+
+let upstream: RecordingUpstream;
+let gateway: GatewayProcess;
+beforeAll(async () => {
+  upstream = await startRecordingUpstream();
+});
+afterAll(() => upstream.close());
+afterEach(() => gateway.discard());
+
+const ALLOWED = { status: 200, reason: null };
+const DENIED = { status: 403, reason: 'policy.denied' };
+
+const refuseTokensWithoutJob = (text: string) =>
+  text.replace('"tokens_without_job": "allow"', '"tokens_without_job": "refuse"');
+const reloads = async (outcome: string) => {
+  const { body } = await gateway.page('/metrics');
+  return Number(new RegExp(`^sallyport_policy_reloads_total\\{outcome="${outcome}"\\} (\\d+)$`, 'm').exec(body)?.[1]);
+};
+const policyCheck = async () => {
+  const { status, body } = await gateway.page('/readyz');
+  const { ready, checks } = JSON.parse(body) as { ready: boolean; checks: { name: string; detail?: string }[] };
+  return { status, ready, detail: checks.find(({ name }) => name === 'policy')?.detail ?? '' };
+};
+const isRefused = async () => (await gateway.call()).reason === 'policy.denied';
+
+describe('a policy that changes on disk', () => {
+  it('is seen without a word: allowed becomes refused, a broken one changes nothing and says so, a repaired one counts', {
+    timeout: 60_000,
+  }, async () => {
+    gateway = await GatewayProcess.start({ upstream: upstream.origin });
+    expect(await gateway.call()).toEqual(ALLOWED);
+    const first = await policyCheck();
+    expect(first).toMatchObject({ status: 200, ready: true, detail: expect.stringMatching(/^sha256:[0-9a-f]{64}$/) });
+
+    gateway.edit('starter/data.json', refuseTokensWithoutJob);
+    await eventually('the call is refused', isRefused);
+    const second = await policyCheck();
+    expect(second.detail).not.toBe(first.detail);
+    expect([await reloads('success'), await reloads('failure')]).toEqual([2, 0]);
+
+    const whole = readFileSync(join(gateway.folder, 'policies/starter/decision.rego'), 'utf8');
+    gateway.edit('starter/decision.rego', (text) => `${text}\nallow if { unknown_function(1) }\n`);
+    await eventually('the failure is counted', async () => (await reloads('failure')) > 0);
+    expect(await gateway.call()).toEqual(DENIED);
+    const third = await policyCheck();
+    expect(third).toMatchObject({ status: 200, ready: true });
+    expect(third.detail).toContain(second.detail);
+    expect(third.detail).toMatch(/decision\.rego:\d+:\d+: .*unknown_function/);
+    expect(gateway.program.errors()).toContain('the new policy was refused; the old one stays');
+
+    gateway.edit('starter/decision.rego', () => whole);
+    gateway.edit('starter/data.json', (text) => text.replace('"refuse"', '"allow"'));
+    await eventually('the call is allowed again', async () => !(await isRefused()));
+    expect((await policyCheck()).detail).toBe(first.detail);
+    expect(await gateway.stop()).toBe(0);
+  });
+
+  it('is read again on SIGHUP where it is not watched; record files are opened anew', { timeout: 60_000 }, async () => {
+    gateway = await GatewayProcess.start({ upstream: upstream.origin, policy: { watch: false } });
+    expect(await gateway.call()).toEqual(ALLOWED);
+    gateway.edit('starter/data.json', refuseTokensWithoutJob);
+    expect(await gateway.call()).toEqual(ALLOWED);
+
+    const records = join(gateway.folder, 'records.jsonl');
+    await eventually('two records', () => linesOf(records).length === 2);
+    renameSync(records, `${records}.1`);
+    gateway.program.child.kill('SIGHUP');
+    await eventually('the call is refused', isRefused);
+    await eventually('the refusal is recorded in a new file', () => lastReasonIn(records) === 'policy.denied');
+    const last = JSON.parse(linesOf(records).at(-1) ?? '{}') as { bundles: unknown };
+    expect(linesOf(`${records}.1`).every((line) => !line.includes(JSON.stringify(last.bundles)))).toBe(true);
+
+    gateway.edit('starter/decision.rego', (text) => text.replace('package sallyport', 'package other'));
+    gateway.program.child.kill('SIGHUP');
+    await eventually('the failure is counted', async () => (await reloads('failure')) === 1);
+    expect(await gateway.call()).toEqual(DENIED);
+    expect(await gateway.stop()).toBe(0);
+    expect(gateway.program.errors()).not.toMatch(/eyJ[\w-]{20,}/);
+  });
+});
+
+function linesOf(file: string): string[] {
+  return !existsSync(file) ? [] : readFileSync(file, 'utf8').split('\n').filter(Boolean);
+}
+
+function lastReasonIn(file: string): string | undefined {
+  const last = JSON.parse(linesOf(file).at(-1) ?? '{}') as { custom?: { sallyport: { reason?: string } } };
+  return last.custom?.sallyport.reason;
+}
