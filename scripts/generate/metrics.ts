@@ -3,7 +3,7 @@ import type { MetricSources } from '../../src/telemetry/source_metrics.ts';
 
 const SOURCES: MetricSources = {
   caches: () => ({}),
-  replay: () => ({ kind: 'memory', up: true, entries: 0, first: 0, used: 0, unavailable: 0, losses: 0 }),
+  replay: () => [{ kind: 'memory', up: true, entries: 0, first: 0, used: 0, unavailable: 0, losses: 0 }],
   policy: () => ({ revision: '', activatedAt: 0, activations: 0, failures: 0 }),
   records: () => ({ available: true, summarized: 0, sinks: [] }),
   connections: () => 0,

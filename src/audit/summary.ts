@@ -46,6 +46,7 @@ export function summaryJson(evidence: Evidence): string {
   text += textMember('peer', evidence.peerAddress) + textMember('caller_trace_id', evidence.callerTraceId);
   if (token !== undefined) text += tokenMembers(token);
   if (proof !== undefined) text += bindingMember(proof);
+  if (context?.credentials.scheme === 'dpop') text += `,"replay":"${context.route.replay}"`;
   if (upstream !== undefined) text += upstreamMember(upstream);
   return `${text}${timingsMember(evidence.timings)}}`;
 }

@@ -19,7 +19,13 @@ export function parseGatewayConfig(value: unknown, directory: string = process.c
 }
 
 /** Keys without the suffix `_file` whose value is a path all the same. */
-const PATHS = new Set(['policy.path', 'policy.data', 'routes.operations', 'audit.sinks.path']);
+const PATHS = new Set([
+  'policy.path',
+  'policy.data',
+  'routes.operations',
+  'audit.sinks.path',
+  'dpop.nonce_secret_files',
+]);
 
 /** Relative paths are relative to the configuration file. */
 export function resolvePaths<T>(value: T, directory: string, key = ''): T {

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { findReplayProblems } from './replay_rules.ts';
 
 /**
  * The gateway's configuration file, strict: an unknown key is an error. The one description of it; types, defaults, the editors' JSON Schema
@@ -149,6 +150,10 @@ const issuer = z.strictObject({
   jwks_uri: httpUrl.optional().describe('Where the keys are; absent together with jwks_file: discovered (RFC 8414).'),
   jwks_file: file.optional().describe('A JWK Set file with the public keys.'),
   algorithms: algorithms.describe('Signature algorithms that access tokens of this issuer may use.'),
+  dpop_nonce: z
+    .literal('required')
+    .optional()
+    .describe('Proofs with tokens of this issuer must carry a nonce on every route, whatever the route says.'),
   allow_insecure: z
     .boolean()
     .default(false)
@@ -187,11 +192,29 @@ const issuer = z.strictObject({
     .describe('How the keys are fetched and kept.'),
 });
 
+const nonceDemand = z.enum(['off', 'required']);
+
 const dpop = z.strictObject({
   algorithms: algorithms.describe('Signature algorithms that proofs may use.'),
   max_age_seconds: z.int().min(1).max(3600).default(60).describe('How old a proof may be.'),
   leeway_seconds: z.int().min(0).max(60).default(10).describe('How far ahead a proof may be dated.'),
-  nonce: z.enum(['off']).default('off').describe('Whether proofs must carry a nonce of this gateway (RFC 9449 §9).'),
+  nonce: nonceDemand
+    .default('off')
+    .describe('Whether proofs must carry a nonce of this gateway (RFC 9449 §9); dpop_nonce of a route goes before.'),
+  nonce_secret_files: z
+    .array(file)
+    .min(1)
+    .max(8)
+    .optional()
+    .describe(
+      'Files of mode 0600 with the secrets of nonces, at least 32 bytes each; the first makes new nonces, the others (the one before, the next one) are known too. Read again when they change. Absent: a random secret of this start, which other gateways do not know.',
+    ),
+  nonce_lifetime_seconds: z
+    .int()
+    .min(10)
+    .max(86_400)
+    .default(300)
+    .describe('How long a nonce is good for; after half of it, answers carry a new one.'),
 });
 
 const redis = z.strictObject({
@@ -318,6 +341,15 @@ const route = z.strictObject({
     .min(1)
     .default(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE'])
     .describe('Methods that may pass.'),
+  dpop_nonce: nonceDemand
+    .optional()
+    .describe('Whether proofs for this route must carry a nonce. Absent: what dpop.nonce says.'),
+  replay: z
+    .enum(['memory', 'redis', 'node_nonce', 'window_only'])
+    .optional()
+    .describe(
+      'How the single use of proofs is kept. memory, redis: the configured store. node_nonce: in the memory of the process that gave the nonce of the proof, complete without Redis. window_only: not at all, so that whoever sees a proof and its token can repeat the request within the window; warned about. Absent: the configured store.',
+    ),
   body: z.enum(['none', 'json']).default('none').describe('Whether the policy sees the body.'),
   body_limit_bytes: bytes.max(16_777_216).default(65_536).describe('How much body is read for the policy.'),
   websocket: z.boolean().default(false).describe('Whether WebSocket upgrades may pass.'),
@@ -386,23 +418,14 @@ export const gatewaySchema = z
     processes: z
       .union([z.int().min(1).max(256), z.literal('auto')])
       .default(1)
-      .describe('Worker processes; auto: one per core. More than 1 needs replay.store: redis.'),
+      .describe(
+        'Worker processes; auto: one per core. More than 1 needs replay.store: redis, or replay: node_nonce on the routes.',
+      ),
     log: log.prefault({}),
   })
   .superRefine((config, context) => {
     const issue = (path: (string | number)[], message: string) => context.addIssue({ code: 'custom', path, message });
-    if (config.processes !== 1 && config.replay.store === 'memory') {
-      issue(
-        ['processes'],
-        'more than one process needs replay.store: redis, since the memory store sees the proofs of one process only',
-      );
-    }
-    if (config.replay.store === 'redis' && config.replay.redis === undefined) {
-      issue(
-        ['replay', 'redis'],
-        'replay.store is redis: say where it is, such as redis: { url: "redis://127.0.0.1:6379" }',
-      );
-    }
+    for (const { path, message } of findReplayProblems(config)) issue(path, message);
     const nodes = config.replay.redis;
     if (
       nodes !== undefined &&

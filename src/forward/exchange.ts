@@ -149,6 +149,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
       decisionId: authorized.context.id,
       remove: authorized.decision.obligations.removeResponseHeaders,
       status,
+      nonce: authorized.proof.nonce,
     });
     // RFC 9110 §15: codes above 599 are not valid.
     if (headers === null || status > 599) {

@@ -23,6 +23,8 @@ export interface ResponseHeaderOptions {
   /** Obligation: fields to remove, lower case. */
   readonly remove: readonly string[];
   readonly status: number;
+  /** Of the gateway itself, for the caller's next proof (RFC 9449 §8.2); null: none is due. */
+  readonly nonce: string | null;
 }
 
 /**
@@ -30,7 +32,7 @@ export interface ResponseHeaderOptions {
  * a way that cannot be passed on (RFC 9112 §6.1: a transfer coding other than chunked, which nobody asked for).
  */
 export function responseHeaders(raw: readonly (Buffer | string)[], options: ResponseHeaderOptions): string[] | null {
-  const { remove, pseudonym, decisionId, status } = options;
+  const { remove, pseudonym, decisionId, status, nonce } = options;
   let headers: string[] = [];
   let connection = '';
   let chunked = false;
@@ -56,6 +58,7 @@ export function responseHeaders(raw: readonly (Buffer | string)[], options: Resp
   // RFC 9209 §2: what stands before the gateway's own member came from behind it.
   if (proxied) headers.push('Proxy-Status', pseudonym);
   headers.push('Via', `1.1 ${pseudonym}`, 'Sallyport-Decision-Id', decisionId);
+  if (nonce !== null) headers.push('DPoP-Nonce', nonce);
   return headers;
 }
 

@@ -177,9 +177,10 @@ export class Tunnel {
   }
 
   #headersOf(answer: IncomingMessage, status: number): string[] | null {
-    const { context, decision } = this.#parts.authorized;
+    const { context, decision, proof } = this.#parts.authorized;
     const remove = decision.obligations.removeResponseHeaders;
-    return responseHeaders(answer.rawHeaders, { ...this.#options, decisionId: context.id, remove, status });
+    const { nonce } = proof;
+    return responseHeaders(answer.rawHeaders, { ...this.#options, decisionId: context.id, remove, status, nonce });
   }
 
   /** The token was judged once, when the connection was opened; past its time the connection ends. */

@@ -6,6 +6,7 @@ import { authorityOf } from '../net/listen.ts';
 import { readServerTls } from '../net/tls.ts';
 import { SigningKeyFile } from '../oauth/signing_key_file.ts';
 import { activatePolicy } from '../policy/load.ts';
+import { readNonceSecrets } from '../proof/nonce_secrets.ts';
 import { buildConfiguredPolicy } from './policy_build.ts';
 import { buildRoutes } from './routes.ts';
 
@@ -28,6 +29,8 @@ export interface RouteDescription {
   readonly audience: string;
   readonly bindings: readonly string[];
   readonly methods: readonly string[];
+  readonly nonce: 'off' | 'required';
+  readonly replay: string;
   readonly operations: number;
 }
 
@@ -38,6 +41,7 @@ export interface RouteDescription {
 export async function describeGateway(config: GatewayConfig): Promise<GatewayDescription> {
   if (config.listen.tls !== undefined) readServerTls(config.listen.tls);
   mustExist(filesOf(config));
+  readNonceSecrets(config.dpop.nonce_secret_files ?? []); // Throws when one is no usable secret.
   for (const { introspection } of config.issuers) {
     if (introspection !== undefined) new SigningKeyFile(introspection.private_key_file); // Throws when it is no usable key.
   }
@@ -59,6 +63,8 @@ export async function describeGateway(config: GatewayConfig): Promise<GatewayDes
         audience: route.resource,
         bindings: route.bindings,
         methods: route.methods,
+        nonce: route.nonceRequired ? 'required' : 'off',
+        replay: route.replay,
         operations: operations === undefined ? 0 : loadCatalogue(operations).operations.length,
       };
     }),
@@ -79,6 +85,7 @@ export function printDescription(description: GatewayDescription): string[] {
       `          audience   ${route.audience}`,
       `          bindings   ${route.bindings.join(', ')}${route.bindings.includes('bearer') ? '  (warning: a bearer token can be used by whoever holds it)' : ''}`,
       `          methods    ${route.methods.join(', ')}`,
+      `          proofs     nonce ${route.nonce}, single use: ${route.replay}${route.replay === 'window_only' ? '  (warning: whoever sees a request can repeat it)' : ''}`,
       `          operations ${route.operations === 0 ? 'none: every operation is unknown to the policy' : route.operations}`,
     ]),
   ];

@@ -30,6 +30,8 @@ export interface GatewayOptions {
   readonly artifact?: PolicyArtifact;
   /** Whether this process serves the admin port. Absent: yes. */
   readonly admin?: boolean;
+  /** The secret of nonces that several processes share. Absent: one of this process, where the configuration names no files. */
+  readonly nonceSecret?: Uint8Array;
 }
 
 /** A gateway that answers. */
@@ -59,7 +61,7 @@ export async function startGateway(config: GatewayConfig, options: GatewayOption
   let gateway: Gateway | undefined;
   try {
     const policy = compiled?.holder ?? (await PolicyHolder.start(options.artifact as PolicyArtifact, { clock, log }));
-    const parts = { config, catalogues, clock, log, policy };
+    const parts = { config, catalogues, clock, log, policy, nonceSecret: options.nonceSecret };
     gateway = new Gateway(parts, { services: await startServices(parts), compiled, tls });
     await gateway.open(options);
     return gateway;

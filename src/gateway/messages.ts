@@ -3,7 +3,12 @@ import type { PolicyArtifact } from '../policy/artifact.ts';
 
 /** What the primary process says to a worker. */
 export type ToWorker =
-  | { readonly kind: 'start'; readonly config: GatewayConfig; readonly artifact: PolicyArtifact }
+  | {
+      readonly kind: 'start';
+      readonly config: GatewayConfig;
+      readonly artifact: PolicyArtifact;
+      readonly nonceSecret: Uint8Array;
+    }
   | { readonly kind: 'policy'; readonly artifact: PolicyArtifact }
   | { readonly kind: 'reopen' }
   | { readonly kind: 'ask'; readonly id: number; readonly what: 'metrics' | 'readiness' }

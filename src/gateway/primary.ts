@@ -1,5 +1,6 @@
 import { type AdminView, startAdmin } from '../admin/admin.ts';
 import type { GatewayConfig } from '../config/schema.ts';
+import { newNonceSecret } from '../proof/nonce_secrets.ts';
 import type { Log } from '../telemetry/log.ts';
 import { aggregateMetrics, createMetrics, type MetricsSnapshot } from '../telemetry/metrics.ts';
 import { startCompiledPolicy } from './compiled_policy.ts';
@@ -17,7 +18,8 @@ import { Workers } from './workers.ts';
 export async function startPrimary(config: GatewayConfig, count: number, log: Log): Promise<Running> {
   const compiled = await startCompiledPolicy(config.policy, { clock: Date.now, log });
   const policy = compiled.holder;
-  const workers = new Workers({ config, count, log, artifact: () => policy.live().artifact });
+  const nonceSecret = newNonceSecret();
+  const workers = new Workers({ config, count, log, nonceSecret, artifact: () => policy.live().artifact });
   policy.onReplaced(() => workers.tell({ kind: 'policy', artifact: policy.live().artifact }));
   try {
     const { origin, listening } = await workers.start();

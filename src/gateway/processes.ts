@@ -2,6 +2,7 @@ import { availableParallelism } from 'node:os';
 import type { GatewayConfig } from '../config/schema.ts';
 import { createLog, type Log } from '../telemetry/log.ts';
 import { startGateway } from './gateway.ts';
+import { demandsNonces } from './nonces.ts';
 import { startPrimary } from './primary.ts';
 
 /** What can be stopped and told to look at its files again: one gateway, or a primary process with its workers. */
@@ -60,6 +61,14 @@ function warn(config: GatewayConfig, log: Log): void {
     if (route.operations === undefined) {
       log.warn({ route: route.name }, 'the route has no operation catalogue: every operation is unknown to the policy');
     }
+  }
+  for (const { name, replay } of config.routes) {
+    if (replay === 'window_only') {
+      log.warn({ route: name }, 'replay: window_only: whoever sees a request can repeat it until its proof is too old');
+    }
+  }
+  if (demandsNonces(config) && config.dpop.nonce_secret_files === undefined && config.replay.store === 'redis') {
+    log.warn('dpop.nonce_secret_files is not set: other gateways will ask for new nonces in place of those given here');
   }
   if (config.replay.redis?.allow_eviction === true) {
     log.warn('replay.redis.allow_eviction: a Redis that evicts keys lets replays pass');

@@ -25,13 +25,17 @@ export interface Circumstances {
  * What the services say of themselves. A policy that could not be replaced does not make the gateway unready: the one before it decides;
  * the detail says so.
  */
-export function readinessOf({ tokens, store, auditor }: Services, { policy, stopping }: Circumstances): Readiness {
+export function readinessOf({ tokens, stores, auditor }: Services, { policy, stopping }: Circumstances): Readiness {
   const { ready, issuers } = tokens.health();
-  const replay = store.health();
+  const replay = [...stores].map(([kind, store]) => ({ kind, ...store.health() }));
   const { revision, pendingFailure } = policy.status();
   const checks: ReadinessCheck[] = [
     { name: 'issuers', ok: ready, detail: issuers.map(({ issuer, state }) => `${issuer}: ${state}`).join('; ') },
-    { name: 'replay_store', ok: replay.healthy, detail: replay.detail },
+    {
+      name: 'replay_store',
+      ok: replay.every(({ healthy }) => healthy),
+      detail: replay.map(({ kind, detail }) => (replay.length === 1 ? detail : `${kind}: ${detail}`)).join('; '),
+    },
     {
       name: 'policy',
       ok: true,

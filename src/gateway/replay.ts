@@ -1,15 +1,34 @@
+import type { GatewayConfig } from '../config/schema.ts';
 import type { Clock } from '../kernel/clock.ts';
-import { createReplayStore, type ReplayStoreConfig } from '../proof/create_store.ts';
+import type { ReplayClass } from '../kernel/context.ts';
+import { createReplayStore } from '../proof/create_store.ts';
 import type { ReplayStore } from '../proof/replay_store.ts';
 
-/** Makes and starts the store of used proofs that the configuration names. @throws Error that says what was read, expected, and what to do */
-export async function startReplayStore(config: ReplayStoreConfig, clock: Clock): Promise<ReplayStore> {
-  const store = await createReplayStore(config, clock);
+/** The stores of used proofs, one for each class that a route has. */
+export type ReplayStores = ReadonlyMap<ReplayClass, ReplayStore>;
+
+/** The parts of the configuration that say how single use is kept. */
+export type ReplayConfig = Pick<GatewayConfig, 'replay' | 'dpop' | 'routes'>;
+
+/** Makes and starts the stores that the routes need. @throws Error that says what was read, expected, and what to do */
+export async function startReplayStores(config: ReplayConfig, clock: Clock): Promise<ReplayStores> {
+  const stores = new Map<ReplayClass, ReplayStore>();
   try {
-    await store.start();
-    return store;
+    for (const route of config.routes) {
+      const kind = route.replay ?? config.replay.store;
+      if (stores.has(kind)) continue;
+      const store = await createReplayStore(kind, config, clock);
+      stores.set(kind, store);
+      await store.start();
+    }
+    return stores;
   } catch (error) {
-    await store.close();
+    await closeReplayStores(stores);
     throw error;
   }
+}
+
+/** Ends connections and timers. */
+export async function closeReplayStores(stores: ReplayStores): Promise<void> {
+  for (const store of stores.values()) await store.close();
 }

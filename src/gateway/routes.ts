@@ -12,6 +12,8 @@ export function buildRoutes(config: GatewayConfig, origin: string): Route[] {
     resource: route.resource,
     origin,
     bindings: route.bindings,
+    nonceRequired: (route.dpop_nonce ?? config.dpop.nonce) === 'required',
+    replay: route.replay ?? config.replay.store,
     methods: route.methods,
     body: route.body,
     bodyLimitBytes: route.body_limit_bytes,

@@ -6,14 +6,14 @@ import type { Services } from './stages.ts';
 
 /** Where the metrics read the state of the gateway's parts. */
 export function metricSourcesOf(
-  { tokens, proofs, store, auditor }: Services,
+  { tokens, proofs, stores, auditor }: Services,
   policy: PolicyHolder,
   server: Server,
 ): MetricSources {
   const { sockets } = openConnections(server);
   return {
     caches: () => ({ tokens: tokens.stats(), proof_keys: proofs.stats().keys }),
-    replay: () => ({ ...store.stats(), up: store.health().healthy }),
+    replay: () => [...stores.values()].map((store) => ({ ...store.stats(), up: store.health().healthy })),
     policy: () => policy.status(),
     records: () => auditor.stats(),
     connections: () => sockets.size,

@@ -10,7 +10,6 @@ import type { ClientCertificate, Evidence } from '../kernel/context.ts';
 import type { Denial } from '../kernel/denial.ts';
 import { clientCertificateOf } from '../net/tls.ts';
 import { createDecider, type Decide } from '../policy/decide.ts';
-import type { ReplayStore } from '../proof/replay_store.ts';
 import { createProofVerifier, type ProofVerifier } from '../proof/verifier.ts';
 import { createAnswers } from '../request/answer.ts';
 import { createBodyReader } from '../request/body.ts';
@@ -22,8 +21,9 @@ import type { Traces } from '../telemetry/traces.ts';
 import { createTokenVerifier, type TokenVerifier } from '../token/verify_token.ts';
 import { TimedChecks } from './checks.ts';
 import { beginEvidence, type Stages } from './handler.ts';
+import { createNonces, issuersWithNonce } from './nonces.ts';
 import type { PolicyHolder } from './policy_holder.ts';
-import { startReplayStore } from './replay.ts';
+import { closeReplayStores, type ReplayStores, startReplayStores } from './replay.ts';
 import { serveResourceMetadata } from './resource_metadata.ts';
 import { buildRoutes } from './routes.ts';
 
@@ -38,34 +38,39 @@ export interface StageParts {
   readonly clock: Clock;
   readonly log: Log;
   readonly policy: PolicyHolder;
+  /** The secret of nonces that the primary process gave to all its workers. */
+  readonly nonceSecret?: Uint8Array | undefined;
 }
 
 /** The parts with a life of their own: connections, caches, files. Started before the port is opened, closed after the last request. */
 export interface Services {
   readonly tokens: TokenVerifier;
-  readonly store: ReplayStore;
+  readonly stores: ReplayStores;
   readonly proofs: ProofVerifier;
   readonly forwarder: Forwarder;
   readonly auditor: Auditor;
 }
 
 /** Starts the services. @throws Error that says what cannot work and what to do; then none of them is left */
-export async function startServices({ config, clock, log }: StageParts): Promise<Services> {
+export async function startServices(parts: StageParts): Promise<Services> {
+  const { config, clock, log } = parts;
   const { issuers, routes, limits, audit, policy, dpop } = config;
   const started: { -readonly [Name in keyof Services]?: Services[Name] } = {};
   try {
     // What reads files comes first, since what is wrong with them is known at once.
+    const nonces = createNonces(config, parts);
     started.tokens = createTokenVerifier({ issuers, routes, cacheSize: limits.tokens, clock, log });
     const upstreams = new Map(routes.map((route) => [route.name, route.upstream]));
     started.forwarder = createForwarder({ routes: upstreams, bodyBytes: limits.body_bytes, clock, log });
     const labels = { app: 'sallyport' };
     started.auditor = createAuditor({ config: audit, labels, clock, log, entrypoint: policy.entrypoint });
-    started.store = await startReplayStore(config, clock);
-    started.proofs = createProofVerifier({ dpop, store: started.store, clock });
+    const stores = await startReplayStores(config, clock);
+    started.stores = stores;
+    started.proofs = createProofVerifier({ dpop, stores, nonces, nonceIssuers: issuersWithNonce(config), clock });
     // The first requests need not wait for keys that can be had; an issuer that is down does not keep the gateway from starting.
     await within(KEYS_WAIT_MS, started.tokens.settled());
-    const { tokens, forwarder, auditor, store, proofs } = started;
-    return { tokens, forwarder, auditor, store, proofs };
+    const { tokens, forwarder, auditor, proofs } = started;
+    return { tokens, forwarder, auditor, stores, proofs };
   } catch (error) {
     await closeServices(started);
     throw error;
@@ -73,10 +78,10 @@ export async function startServices({ config, clock, log }: StageParts): Promise
 }
 
 /** Closes the services, once no request is under way. @returns how many records are lost */
-export async function closeServices({ forwarder, tokens, store, auditor }: Partial<Services>): Promise<number> {
+export async function closeServices({ forwarder, tokens, stores, auditor }: Partial<Services>): Promise<number> {
   await forwarder?.close();
   tokens?.close();
-  await store?.close();
+  if (stores !== undefined) await closeReplayStores(stores);
   return (await auditor?.close()) ?? 0;
 }
 
@@ -122,6 +127,7 @@ export function wireStages(parts: StageParts, services: Services, { origin, trac
         scheme: evidence.context?.credentials.scheme ?? null,
         decisionId: evidence.id,
         method: evidence.method,
+        nonce: denial.nonce ?? evidence.proof?.nonce ?? undefined,
       }),
     canRecord: () => services.auditor.available(),
     record: (evidence) => {

@@ -18,8 +18,9 @@ function say(message: ToPrimary, then: () => void = () => undefined): void {
 async function obey(message: ToWorker): Promise<void> {
   switch (message.kind) {
     case 'start': {
-      const { config, artifact } = message;
-      gateway = await startGateway(config, { log: createLog({ level: config.log.level }), artifact, admin: false });
+      const { config, artifact, nonceSecret } = message;
+      const log = createLog({ level: config.log.level });
+      gateway = await startGateway(config, { log, artifact, admin: false, nonceSecret });
       say({ kind: 'ready', origin: gateway.origin, listening: gateway.listening });
       return;
     }

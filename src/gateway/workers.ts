@@ -26,6 +26,8 @@ export interface WorkersOptions {
   readonly config: GatewayConfig;
   readonly count: number;
   readonly log: Log;
+  /** What workers make nonces with, so that each knows those of the others. */
+  readonly nonceSecret: Uint8Array;
   /** The policy that a new worker starts with. */
   artifact(): PolicyArtifact;
 }
@@ -138,8 +140,8 @@ export class Workers {
   #hear(worker: Worker, message: ToPrimary): void {
     switch (message.kind) {
       case 'hello': {
-        const { config } = this.#options;
-        send(worker, { kind: 'start', config, artifact: this.#options.artifact() });
+        const { config, nonceSecret } = this.#options;
+        send(worker, { kind: 'start', config, artifact: this.#options.artifact(), nonceSecret });
         return;
       }
       case 'ready':

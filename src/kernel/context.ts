@@ -3,6 +3,12 @@ import type { Denial, PolicyReason } from './denial.ts';
 /** How a token can be bound to its sender: a DPoP key (RFC 9449), a client certificate (RFC 8705), or not at all (RFC 6750). */
 export type Binding = 'dpop' | 'mtls' | 'bearer';
 
+/**
+ * How the single use of proofs is kept on a route: in the configured store (`memory`, `redis`); in the memory of the one node that gave the
+ * proof's nonce (`node_nonce`); not at all, so that a proof may be repeated within its window (`window_only`).
+ */
+export type ReplayClass = 'memory' | 'redis' | 'node_nonce' | 'window_only';
+
 /** A path prefix of the gateway's origin and what stands behind it; made from configuration, shared by every stage, never changed. */
 export interface Route {
   readonly name: string;
@@ -15,6 +21,9 @@ export interface Route {
   /** What callers sign in htu, before the path: scheme and authority, without a trailing slash. */
   readonly origin: string;
   readonly bindings: readonly Binding[];
+  /** Whether proofs must carry a nonce of the gateway (RFC 9449 §9), whatever the issuer of the token. */
+  readonly nonceRequired: boolean;
+  readonly replay: ReplayClass;
   /** Upper case. */
   readonly methods: readonly string[];
   /** Whether the policy sees the request body. */
@@ -175,6 +184,8 @@ export interface ProofFacts {
   readonly jti: string | null;
   /** Seconds since the Unix epoch, of a DPoP proof; null otherwise. */
   readonly issuedAt: number | null;
+  /** The nonce that the answer must give, since the one in use is about to expire (RFC 9449 §8.2); null otherwise. */
+  readonly nonce: string | null;
 }
 
 /** Proof that the sender holds the token's key. Only `src/proof/` can make one. */

@@ -10,6 +10,8 @@ export interface Denial {
   readonly note?: string;
   /** Structured fields for the holder of the key only; a stage sets it after the proof's signature was found good. */
   readonly disclosure?: Disclosure;
+  /** For `DPoP-Nonce` in the answer (RFC 9449 §9), where proofs must carry a nonce. */
+  readonly nonce?: string;
   /** What would have sufficed, from the policy; feeds the challenge and the problem document. */
   readonly requires?: Requirements;
   /** The policy's own reason codes and messages, for the record and the problem document. */

@@ -4,6 +4,7 @@ export type WireError =
   | 'invalid_token'
   | 'insufficient_scope'
   | 'invalid_dpop_proof'
+  | 'use_dpop_nonce'
   | 'insufficient_authorization_details';
 
 /** One way to refuse a request. */
@@ -34,6 +35,8 @@ const token = (title: string, specification: string, advice: string) =>
   row(401, 'invalid_token', title, specification, advice);
 const proof = (title: string, specification: string, advice: string) =>
   row(401, 'invalid_dpop_proof', title, specification, advice);
+const nonce = (title: string, specification: string, advice: string) =>
+  row(401, 'use_dpop_nonce', title, specification, advice);
 
 const newProof = 'Make a new proof for this request.';
 const newToken = 'Ask the authorization server for a new access token.';
@@ -331,6 +334,16 @@ export const REASONS = {
     'The DPoP proof is for another access token',
     'RFC 9449 §4.3 check 12',
     'Set ath to the SHA-256 of the access token that is sent.',
+  ),
+  'proof.nonce_missing': nonce(
+    'The DPoP proof must carry a nonce of this gateway',
+    'RFC 9449 §9',
+    'Make a new proof with the nonce from the DPoP-Nonce header of this answer.',
+  ),
+  'proof.nonce_stale': nonce(
+    'The nonce of the DPoP proof is not known here, or no longer',
+    'RFC 9449 §9, §8',
+    'Make a new proof with the nonce from the DPoP-Nonce header of this answer.',
   ),
   'proof.replayed': proof('The DPoP proof was used before', 'RFC 9449 §11.1', newProof),
   'proof.key_mismatch': token(

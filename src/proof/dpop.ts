@@ -23,6 +23,8 @@ export interface CheckedProof {
   readonly jti: string;
   /** Seconds since the Unix epoch, as in the proof. */
   readonly iat: number;
+  /** The `nonce` claim, not yet judged. */
+  readonly nonce: string | undefined;
 }
 
 /** A proof of an RSA key of 4096 bits takes about 2.5 KB. */
@@ -32,7 +34,7 @@ const MAX_DISCLOSED = 1024;
 /**
  * Checks one DPoP proof for this request and this token: all of RFC 9449 §4.3 but the single use. The order is fixed: form, header, claims,
  * method, URI, key, signature, time, token hash; the first that fails is the reason. Nothing is computed with a key that the token is
- * not bound to. (A nonce, where one is demanded, is checked after the token hash, before the claim.)
+ * not bound to. (A nonce, where one is demanded, is checked by the verifier after the token hash, before the claim.)
  */
 export function checkDpop(context: RequestContext, token: VerifiedToken, rules: DpopRules): Checked<CheckedProof> {
   if (context.proof === null) return deny('proof.missing'); // Check 1; that there is not more than one, stage 1 saw.
@@ -61,7 +63,7 @@ export function checkDpop(context: RequestContext, token: VerifiedToken, rules: 
   if (claims.ath !== token.digest) {
     return refuse('proof.token_hash', { ath: token.digest }, { ath: clip(claims.ath) }); // Check 12, first part
   }
-  return pass({ jkt: proofKey.value.jkt, jti: claims.jti, iat: claims.iat });
+  return pass({ jkt: proofKey.value.jkt, jti: claims.jti, iat: claims.iat, nonce: claims.nonce });
 }
 
 /** The key that the header of the proof carries: known from an earlier proof with the same header, or read. */

@@ -8,6 +8,8 @@ export interface MemoryReplayOptions {
   /** The longest time from a claim to its expiry, in milliseconds (`longestClaim`). */
   readonly longestMs: number;
   readonly clock: Clock;
+  /** What it is in the metrics: `node_nonce` when it serves the proofs with a nonce of this node. Absent: `memory`. */
+  readonly kind?: 'memory' | 'node_nonce';
 }
 
 /** Into how many spans the longest claim is cut: each claim looks into one set for each, and forgetting is late by one span at most. */
@@ -17,7 +19,8 @@ const SPANS = 8;
  * A replay store in the memory of one process (RFC 9449 §11.1), without timers. About 120 bytes for each key that has not expired. It starts
  * empty: proofs that an earlier process accepted are not known to it.
  */
-export function createMemoryReplayStore({ limit, longestMs, clock }: MemoryReplayOptions): ReplayStore {
+export function createMemoryReplayStore(options: MemoryReplayOptions): ReplayStore {
+  const { limit, longestMs, clock, kind = 'memory' } = options;
   const spanMs = Math.ceil(longestMs / SPANS);
   /** Keys by the span of time in which they expire. */
   const spans = new Map<number, Set<string>>();
@@ -67,7 +70,7 @@ export function createMemoryReplayStore({ limit, longestMs, clock }: MemoryRepla
       const detail = `${entries} of at most ${limit} proofs in memory`;
       return { healthy: entries < limit, detail };
     },
-    stats: () => ({ kind: 'memory', entries, ...counts }),
+    stats: () => ({ kind, entries, ...counts }),
     close: async () => {
       closed = true;
       spans.clear();

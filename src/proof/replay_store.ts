@@ -1,4 +1,5 @@
 import { hash } from 'node:crypto';
+import type { ReplayClass } from '../kernel/context.ts';
 import type { MaybePromise } from '../kernel/result.ts';
 
 /**
@@ -8,8 +9,8 @@ import type { MaybePromise } from '../kernel/result.ts';
 export type Claim = 'first' | 'used' | 'unavailable';
 
 /**
- * Remembers which proofs were used (RFC 9449 §11.1). One contract, two stores: replay_memory.ts for one process, replay_redis.ts for many.
- * A store never turns into the other, and what it cannot vouch for it answers with `unavailable`.
+ * Remembers which proofs were used (RFC 9449 §11.1). One contract, two stores: replay_memory.ts for one process, replay_redis.ts for many;
+ * and replay_window.ts, which remembers nothing, for routes that say so. A store never turns into the other, and what it cannot vouch for it answers with `unavailable`.
  */
 export interface ReplayStore {
   /**
@@ -34,7 +35,7 @@ export interface ReplayHealth {
 
 /** Counts since start. */
 export interface ReplayStats {
-  readonly kind: 'memory' | 'redis';
+  readonly kind: ReplayClass;
   /** Keys held; null where another program holds them. */
   readonly entries: number | null;
   readonly first: number;

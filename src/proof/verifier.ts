@@ -1,13 +1,20 @@
 import type { GatewayConfig } from '../config/schema.ts';
 import type { Clock } from '../kernel/clock.ts';
-import { type RequestContext, sealProof, type VerifiedProof, type VerifiedToken } from '../kernel/context.ts';
+import {
+  type ReplayClass,
+  type RequestContext,
+  sealProof,
+  type VerifiedProof,
+  type VerifiedToken,
+} from '../kernel/context.ts';
 import { deny } from '../kernel/denial.ts';
-import { type Checked, type MaybePromise, pass } from '../kernel/result.ts';
+import { type Checked, type Denied, type MaybePromise, pass } from '../kernel/result.ts';
 import { allowedAlgorithms } from '../oauth/algorithms.ts';
 import { checkBinding } from './binding.ts';
 import { type CheckedProof, checkDpop, type DpopRules } from './dpop.ts';
 import { createKeyCache, type KeyCacheStats } from './key_cache.ts';
-import { type Claim, expiryOf, type ReplayStats, type ReplayStore, replayKey } from './replay_store.ts';
+import type { Nonces, NonceVerdict } from './nonce.ts';
+import { type Claim, expiryOf, type ReplayStore, replayKey } from './replay_store.ts';
 
 /** Stage 3: is the sender the one the token is bound to, and is the proof used for the first time. */
 export interface ProofVerifier {
@@ -19,21 +26,25 @@ export interface ProofVerifier {
 /** Counts since start, for the metrics. */
 export interface ProofStats {
   readonly keys: KeyCacheStats;
-  readonly replay: ReplayStats;
 }
 
-/** What a verifier is made of. The store is started and closed by whoever made it. */
+/** What a verifier is made of. The stores are started and closed by whoever made them. */
 export interface ProofVerifierParts {
-  readonly dpop: GatewayConfig['dpop'];
-  readonly store: ReplayStore;
+  readonly dpop: Pick<GatewayConfig['dpop'], 'algorithms' | 'max_age_seconds' | 'leeway_seconds'>;
+  /** One for each class that a route has. */
+  readonly stores: ReadonlyMap<ReplayClass, ReplayStore>;
+  readonly nonces: Nonces;
+  /** Issuers whose tokens need proofs with a nonce on every route. */
+  readonly nonceIssuers: ReadonlySet<string>;
   readonly clock: Clock;
 }
 
 /**
- * Makes the verifier of proofs: binding of the token, then the certificate, then the DPoP proof (RFC 9449 §4.3), then, last and atomic, the
- * claim on its single use (§11.1). A proof refused for any other reason is not claimed.
+ * Makes the verifier of proofs: binding of the token, then the certificate, then the DPoP proof (RFC 9449 §4.3), then the nonce where one is
+ * demanded (§9), then, last and atomic, the claim on its single use (§11.1). A proof refused for any other reason is not claimed.
  */
-export function createProofVerifier({ dpop, store, clock }: ProofVerifierParts): ProofVerifier {
+export function createProofVerifier(parts: ProofVerifierParts): ProofVerifier {
+  const { dpop, clock, nonceIssuers } = parts;
   const keys = createKeyCache();
   const rules: DpopRules = { algorithms: allowedAlgorithms(dpop.algorithms), keys, window: dpop, clock };
 
@@ -43,21 +54,64 @@ export function createProofVerifier({ dpop, store, clock }: ProofVerifierParts):
       if (!owed.ok) return owed;
       if (owed.value.method !== 'dpop') {
         const { method, thumbprint } = owed.value;
-        return pass(sealProof({ method, thumbprint, jti: null, issuedAt: null }));
+        return pass(sealProof({ method, thumbprint, jti: null, issuedAt: null, nonce: null }));
       }
+      const { jkt } = owed.value;
+      const onlyHere = context.route.replay === 'node_nonce';
+      const demanded = context.route.nonceRequired || onlyHere || nonceIssuers.has(token.issuer);
       const proof = checkDpop(context, token, rules);
-      if (!proof.ok) return proof;
-      const key = replayKey(context.route.resource, proof.value.jkt, proof.value.jti);
-      const claim = store.claim(key, expiryOf(proof.value.iat, dpop), clock());
-      return typeof claim === 'string' ? settle(claim, proof.value) : claim.then((late) => settle(late, proof.value));
+      if (!proof.ok) {
+        // A nonce is no secret and of no use without the key: whoever got the proof wrong need not fail once more for want of one.
+        return demanded
+          ? deny(proof.denial.reason, { ...proof.denial, nonce: parts.nonces.give(jkt, clock()) })
+          : proof;
+      }
+      if (!demanded) return claim(parts, context, { proof: proof.value, nonce: null });
+      const nowMs = clock();
+      const verdict = parts.nonces.check(proof.value.nonce, { jkt, nowMs, onlyHere });
+      if (verdict === 'good') return claim(parts, context, { proof: proof.value, nonce: null });
+      const nonce = parts.nonces.give(jkt, nowMs);
+      return verdict === 'due' ? claim(parts, context, { proof: proof.value, nonce }) : demand(verdict, nonce);
     },
-    stats: () => ({ keys: keys.stats(), replay: store.stats() }),
+    stats: () => ({ keys: keys.stats() }),
   };
 }
 
-function settle(claim: Claim, proof: CheckedProof): Checked<VerifiedProof> {
-  if (claim === 'first') {
-    return pass(sealProof({ method: 'dpop', thumbprint: proof.jkt, jti: proof.jti, issuedAt: proof.iat }));
+/** RFC 9449 §9: asks for a proof with this nonce. */
+function demand(verdict: NonceVerdict, nonce: string): Denied {
+  return verdict === 'missing'
+    ? deny('proof.nonce_missing', { nonce })
+    : deny('proof.nonce_stale', { nonce, note: NOTES[verdict] ?? verdict });
+}
+
+const NOTES: Partial<Record<NonceVerdict, string>> = {
+  unknown: 'nonce that was not made with these secrets for this key',
+  expired: 'nonce that has expired',
+  elsewhere: 'nonce of another node',
+};
+
+/** A proof that lacks only its claim, and the nonce that is due to be given with the answer. */
+interface Claimant {
+  readonly proof: CheckedProof;
+  readonly nonce: string | null;
+}
+
+function claim(
+  { stores, dpop, clock }: ProofVerifierParts,
+  { route }: RequestContext,
+  claimant: Claimant,
+): MaybePromise<Checked<VerifiedProof>> {
+  const { jkt, jti, iat } = claimant.proof;
+  const store = stores.get(route.replay);
+  if (store === undefined) throw new Error(`route ${route.name} has no store for ${route.replay}`);
+  const claimed = store.claim(replayKey(route.resource, jkt, jti), expiryOf(iat, dpop), clock());
+  return typeof claimed === 'string' ? settle(claimed, claimant) : claimed.then((late) => settle(late, claimant));
+}
+
+function settle(claimed: Claim, { proof: { jkt, jti, iat }, nonce }: Claimant): Checked<VerifiedProof> {
+  if (claimed === 'first') {
+    return pass(sealProof({ method: 'dpop', thumbprint: jkt, jti, issuedAt: iat, nonce }));
   }
-  return deny(claim === 'used' ? 'proof.replayed' : 'proof.replay_store_unavailable');
+  const reason = claimed === 'used' ? 'proof.replayed' : 'proof.replay_store_unavailable';
+  return deny(reason, nonce === null ? {} : { nonce });
 }

@@ -9,6 +9,8 @@ export interface Refusal extends ChallengeInput {
   readonly decisionId: string;
   /** As received; HEAD is answered without a body. */
   readonly method: string;
+  /** For `DPoP-Nonce`: what the caller's next proof should carry. Absent: nothing is said. */
+  readonly nonce?: string | undefined;
   /** Ask for the connection to be closed: part of the request is unread and will not be. Some reasons close it in any case. */
   readonly close?: boolean;
 }
@@ -71,6 +73,7 @@ export function createAnswers({ algorithms, routes }: AnswersOptions): (refusal:
       proxyStatusOf(denial.reason),
     ];
     for (const challenge of challengesFor(refusal, algorithms)) headers.push('WWW-Authenticate', challenge);
+    if (refusal.nonce !== undefined) headers.push('DPoP-Nonce', refusal.nonce); // RFC 9449 §8.1: one value.
     // RFC 9110 §15.5.6; where no route is known, whatever some route takes.
     if (status === 405) headers.push('Allow', route === null ? everyMethod : route.methods.join(', '));
     if (status === 503) headers.push('Retry-After', String(Math.max(1, Math.ceil(denial.retryAfterSeconds ?? 1))));

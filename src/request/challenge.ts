@@ -56,7 +56,9 @@ function errorScheme(
   used: Credentials['scheme'] | null,
 ): Scheme | null {
   if (error === null) return null;
-  if (error === 'invalid_dpop_proof') return offered.includes('DPoP') ? 'DPoP' : null; // RFC 9449 §7.1
+  if (error === 'invalid_dpop_proof' || error === 'use_dpop_nonce') {
+    return offered.includes('DPoP') ? 'DPoP' : null; // RFC 9449 §7.1, §9
+  }
   const name = used === 'bearer' ? 'Bearer' : 'DPoP';
   return offered.includes(name) ? name : (offered[0] ?? null);
 }

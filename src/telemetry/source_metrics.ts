@@ -4,7 +4,8 @@ import type { Aggregation, MetricFamily, Sample } from './metric_family.ts';
 export interface MetricSources {
   /** Caches by name. */
   readonly caches?: () => Readonly<Record<string, CacheState>>;
-  readonly replay?: () => ReplayState;
+  /** One for each class of replay protection that a route has. */
+  readonly replay?: () => readonly ReplayState[];
   readonly policy?: () => PolicyState;
   readonly records?: () => RecordsState;
   /** Open connections of callers. */
@@ -19,7 +20,7 @@ export interface CacheState {
   readonly misses: number;
 }
 
-/** The store of used proofs; counts since start. */
+/** A store of used proofs; counts since start. */
 export interface ReplayState {
   readonly kind: string;
   readonly up: boolean;
@@ -112,28 +113,29 @@ function cacheFamilies(caches: () => Readonly<Record<string, CacheState>>): Metr
   ];
 }
 
-function replayFamilies(replay: () => ReplayState): MetricFamily[] {
-  const labelled = (value: (state: ReplayState) => number) => () => {
-    const state = replay();
-    return [{ labels: { store: state.kind }, value: value(state) }];
-  };
+function replayFamilies(replay: () => readonly ReplayState[]): MetricFamily[] {
+  const labelled = (value: (state: ReplayState) => number) => () =>
+    replay().map((state) => ({ labels: { store: state.kind }, value: value(state) }));
   return [
-    counter('sallyport_replay_claims_total', 'Claims on the single use of a proof, by outcome.', () => {
-      const { kind: store, first, used, unavailable } = replay();
-      return Object.entries({ first, used, unavailable }).map(([outcome, value]) => ({
-        labels: { store, outcome },
-        value,
-      }));
-    }),
+    counter(
+      'sallyport_replay_claims_total',
+      'Claims on the single use of a proof, by outcome. store: how it is kept (memory, redis, node_nonce, or window_only, where every claim is the first).',
+      () =>
+        replay().flatMap(({ kind: store, first, used, unavailable }) =>
+          Object.entries({ first, used, unavailable }).map(([outcome, value]) => ({
+            labels: { store, outcome },
+            value,
+          })),
+        ),
+    ),
     least(
       'sallyport_replay_store_up',
       'Whether claims can be answered.',
       labelled((state) => Number(state.up)),
     ),
-    summed('sallyport_replay_entries', 'Used proofs that are remembered in this program.', () => {
-      const { kind: store, entries } = replay();
-      return entries === null ? [] : [{ labels: { store }, value: entries }];
-    }),
+    summed('sallyport_replay_entries', 'Used proofs that are remembered in this program.', () =>
+      replay().flatMap(({ kind: store, entries }) => (entries === null ? [] : [{ labels: { store }, value: entries }])),
+    ),
     counter(
       'sallyport_replay_losses_total',
       'How often used proofs may have been forgotten, so that older ones were refused for a while.',

@@ -52,10 +52,22 @@ describe('the configuration of the gateway', () => {
       max_age_seconds: 60,
       leeway_seconds: 10,
       nonce: 'off',
+      nonce_lifetime_seconds: 300,
     });
     expect(config.replay.store).toBe('memory');
     expect(config.routes[0]?.bindings).toEqual(['dpop', 'mtls']);
     expect(config.audit).toEqual({ sinks: [{ type: 'stdout' }], on_failure: 'block' });
+  });
+
+  it('several processes do without Redis where each proof is for the one that gave its nonce', () => {
+    const route = { ...MINIMAL.routes[0], replay: 'node_nonce' };
+    const config = load({ ...MINIMAL, processes: 2, dpop: { nonce: 'required' }, routes: [route] });
+    expect(config.routes[0]?.replay).toBe('node_nonce');
+  });
+
+  it('the secrets of nonces are files like any other', () => {
+    const config = load({ ...MINIMAL, dpop: { nonce: 'required', nonce_secret_files: ['now', '/run/before'] } });
+    expect(config.dpop.nonce_secret_files).toEqual([join(folder, 'now'), '/run/before']);
   });
 
   it('makes relative paths absolute, from the folder of the file', () => {
@@ -128,6 +140,41 @@ describe('the configuration of the gateway', () => {
 
   it.each([
     ['memory with several processes', { processes: 2 }, 'more than one process needs replay.store: redis'],
+    [
+      'memory on one route with several processes',
+      {
+        processes: 2,
+        routes: [{ ...MINIMAL.routes[0], replay: 'memory' }],
+      },
+      'more than one process needs replay.store: redis, or replay: node_nonce',
+    ],
+    [
+      'node_nonce without nonces',
+      { routes: [{ ...MINIMAL.routes[0], replay: 'node_nonce' }] },
+      'routes[0].replay: node_nonce needs dpop_nonce: required',
+    ],
+    [
+      'node_nonce on a route that waives nonces',
+      { dpop: { nonce: 'required' }, routes: [{ ...MINIMAL.routes[0], replay: 'node_nonce', dpop_nonce: 'off' }] },
+      'node_nonce needs dpop_nonce: required',
+    ],
+    ['a store that is not there', { routes: [{ ...MINIMAL.routes[0], replay: 'redis' }] }, 'replay.store is memory'],
+    [
+      'two ways of single use for what one proof may name',
+      {
+        routes: [
+          { ...MINIMAL.routes[0], hosts: ['a.example'] },
+          { ...MINIMAL.routes[0], name: 'other', hosts: ['b.example'], replay: 'window_only' },
+        ],
+      },
+      'routes[1].replay: give it the same replay as route',
+    ],
+    ['nonces that live too short', { dpop: { nonce_lifetime_seconds: 9 } }, 'dpop.nonce_lifetime_seconds'],
+    [
+      'an issuer that waives nonces',
+      { issuers: [{ issuer: 'https://a.example', dpop_nonce: 'off' }] },
+      'issuers[0].dpop_nonce',
+    ],
     ['redis without saying where', { replay: { store: 'redis' } }, 'replay.store is redis: say where it is'],
     [
       'two kinds of Redis',

@@ -34,7 +34,7 @@ function valuesOf(pairs: readonly (readonly [string, string])[], name: string): 
 }
 
 function got(raw: readonly string[], changes: Partial<Parameters<typeof responseHeaders>[1]> = {}): string[] | null {
-  const options = { pseudonym: 'sallyport', decisionId: 'd-1', remove: [], status: 200, ...changes };
+  const options = { pseudonym: 'sallyport', decisionId: 'd-1', remove: [], status: 200, nonce: null, ...changes };
   return responseHeaders(
     raw.map((text) => Buffer.from(text, 'latin1')),
     options,
@@ -286,6 +286,9 @@ describe('what the caller gets of the answer header fields', () => {
       'h3=":1"',
     ];
     expect(got(raw)).toEqual(OURS);
+    expect(got(raw, { nonce: 'ours' })).toEqual([...OURS, 'DPoP-Nonce', 'ours']);
+    const named = ['Connection', 'dpop-nonce', 'X-A', '1'];
+    expect(got(named, { nonce: 'ours', remove: ['dpop-nonce'] })).toEqual(['X-A', '1', ...OURS, 'DPoP-Nonce', 'ours']);
   });
 
   it('cases "Headers": what the upstream says in our name is removed', () => {

@@ -4,6 +4,7 @@ import {
   type Binding,
   type ClientCertificate,
   type Confirmation,
+  type ReplayClass,
   type RequestContext,
   type Route,
   sealToken,
@@ -11,6 +12,8 @@ import {
 } from '../../src/kernel/context.ts';
 import type { Denial, Reason } from '../../src/kernel/denial.ts';
 import { sha256Base64url } from '../../src/oauth/thumbprint.ts';
+import { Nonces } from '../../src/proof/nonce.ts';
+import { type NonceSecrets, secretInMemory } from '../../src/proof/nonce_secrets.ts';
 import { createMemoryReplayStore } from '../../src/proof/replay_memory.ts';
 import { longestClaim, type ReplayStore } from '../../src/proof/replay_store.ts';
 import { createProofVerifier, type ProofVerifier } from '../../src/proof/verifier.ts';
@@ -58,6 +61,8 @@ export interface RequestChanges {
   readonly resource?: string;
   readonly bindings?: readonly Binding[];
   readonly certificate?: ClientCertificate | null;
+  readonly nonceRequired?: boolean;
+  readonly replay?: ReplayClass;
 }
 
 /** The request as stage 1 hands it on. */
@@ -74,6 +79,8 @@ export function contextOf(changes: RequestChanges): RequestContext {
     bodyLimitBytes: 0,
     websocket: false,
     targetRules: { encodedSlash: false, emptySegments: false, dotSegmentsInKeys: false },
+    nonceRequired: changes.nonceRequired ?? false,
+    replay: changes.replay ?? 'memory',
     resourceMetadata: `${ORIGIN}/.well-known/oauth-protected-resource/v1`,
   };
   const path = changes.path ?? PATH;
@@ -116,6 +123,11 @@ export function tokenOf(confirmation: Confirmation, text = TOKEN): VerifiedToken
   });
 }
 
+const REPLAY_CLASSES: readonly ReplayClass[] = ['memory', 'redis', 'node_nonce', 'window_only'];
+
+/** Tokens of this issuer need a nonce on every route. */
+export const NONCE_ISSUER = 'https://nonces.example.com';
+
 /** A verifier with a memory store and a clock of the test's own. */
 export interface Bench {
   readonly verifier: ProofVerifier;
@@ -129,11 +141,18 @@ export interface Bench {
 }
 
 /** Sets up a verifier. */
-export function benchOf(dpop: Partial<GatewayConfig['dpop']> = {}, given?: ReplayStore): Bench {
+export function benchOf(
+  dpop: Partial<GatewayConfig['dpop']> = {},
+  given?: ReplayStore,
+  secrets: NonceSecrets = secretInMemory(),
+): Bench {
   const config = { ...DPOP, ...dpop };
   const clock = () => bench.now;
   const store = given ?? createMemoryReplayStore({ limit: 100_000, longestMs: longestClaim(config), clock });
-  const verifier = createProofVerifier({ dpop: config, store, clock });
+  const stores = new Map(REPLAY_CLASSES.map((kind) => [kind, store]));
+  const { leeway_seconds: leewaySeconds, nonce_lifetime_seconds: lifetimeSeconds } = config;
+  const nonces = new Nonces({ secrets, lifetimeSeconds, leewaySeconds });
+  const verifier = createProofVerifier({ dpop: config, stores, nonces, nonceIssuers: new Set([NONCE_ISSUER]), clock });
   const bench: Bench = {
     verifier,
     store,

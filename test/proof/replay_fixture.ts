@@ -10,6 +10,7 @@ export const DPOP: GatewayConfig['dpop'] = {
   max_age_seconds: 60,
   leeway_seconds: 10,
   nonce: 'off',
+  nonce_lifetime_seconds: 300,
 };
 
 /** The configuration of a single Redis, with what differs. Patient, so that a busy machine does not look like a slow Redis. */

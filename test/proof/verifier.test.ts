@@ -22,7 +22,7 @@ describe('scheme, binding and route (RFC 9449 §7.1, §7.2, RFC 8705 §3)', () =
     );
     expect(checked).toEqual({
       ok: true,
-      value: { method: 'dpop', thumbprint: key.thumbprint, jti: 'j1', issuedAt: NOW },
+      value: { method: 'dpop', thumbprint: key.thumbprint, jti: 'j1', issuedAt: NOW, nonce: null },
     });
   });
 
@@ -57,7 +57,10 @@ describe('scheme, binding and route (RFC 9449 §7.1, §7.2, RFC 8705 §3)', () =
       contextOf({ proof: null, scheme: 'bearer', bindings: ['bearer'] }),
       tokenOf({}),
     );
-    expect(checked).toEqual({ ok: true, value: { method: 'bearer', thumbprint: null, jti: null, issuedAt: null } });
+    expect(checked).toEqual({
+      ok: true,
+      value: { method: 'bearer', thumbprint: null, jti: null, issuedAt: null, nonce: null },
+    });
   });
 
   it('proof.binding_not_allowed: a kind of binding that the route does not take', async () => {
@@ -76,7 +79,7 @@ describe('scheme, binding and route (RFC 9449 §7.1, §7.2, RFC 8705 §3)', () =
       bench.verifier.verify(contextOf({ proof: null, scheme: 'bearer', certificate: given }), tokenOf({ x5tS256 }));
     expect(await under(certificate)).toEqual({
       ok: true,
-      value: { method: 'mtls', thumbprint: x5tS256, jti: null, issuedAt: null },
+      value: { method: 'mtls', thumbprint: x5tS256, jti: null, issuedAt: null, nonce: null },
     });
     expect(await under(null)).toMatchObject({ denial: { reason: 'proof.certificate_missing' } });
     expect(await under(another)).toMatchObject({ denial: { reason: 'proof.key_mismatch' } });

@@ -16,6 +16,8 @@ export function makeRoute(changes: Partial<Route> = {}): Route {
     bodyLimitBytes: 65_536,
     websocket: false,
     targetRules: { encodedSlash: false, emptySegments: false, dotSegmentsInKeys: false },
+    nonceRequired: false,
+    replay: 'memory',
     resourceMetadata: 'https://cloud.example.com/.well-known/oauth-protected-resource/v1',
     ...changes,
   };

@@ -48,6 +48,8 @@ const ROUTE: Route = {
   bodyLimitBytes: 65_536,
   websocket: true,
   targetRules: { encodedSlash: false, emptySegments: false, dotSegmentsInKeys: false },
+  nonceRequired: false,
+  replay: 'memory',
   resourceMetadata: 'https://cloud.example.com/.well-known/oauth-protected-resource/v1',
 };
 
@@ -81,7 +83,13 @@ export function makeAuthorized(changes: AuthorizedChanges = {}): AuthorizedReque
   return sealAuthorized({
     context: makeContext(changes),
     token: sealToken({ ...TOKEN, ...changes.token }),
-    proof: sealProof({ method: 'dpop', thumbprint: 'thumbprint', jti: 'proof-1', issuedAt: 1_795_376_000 }),
+    proof: sealProof({
+      method: 'dpop',
+      thumbprint: 'thumbprint',
+      jti: 'proof-1',
+      issuedAt: 1_795_376_000,
+      nonce: null,
+    }),
     decision: sealDecision({
       obligations: { ...OBLIGATIONS, ...changes.obligations },
       revision: 'r1',

@@ -7,6 +7,7 @@ type WireError =
   | 'invalid_request'
   | 'invalid_token'
   | 'invalid_dpop_proof'
+  | 'use_dpop_nonce'
   | 'insufficient_scope'
   | 'insufficient_authorization_details';
 
@@ -29,6 +30,8 @@ const SHAPES: Readonly<Record<string, WireShape>> = {
   'request.credentials_in_query': [400, 'invalid_request'],
   'request.credentials_in_body': [400, 'invalid_request'],
   'request.proof_repeated': [401, 'invalid_dpop_proof'],
+  'proof.nonce_missing': [401, 'use_dpop_nonce'],
+  'proof.nonce_stale': [401, 'use_dpop_nonce'],
   'policy.insufficient_scope': [403, 'insufficient_scope'],
   'policy.insufficient_authorization_details': [403, 'insufficient_authorization_details'],
 };

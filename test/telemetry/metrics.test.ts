@@ -136,7 +136,7 @@ describe('createMetrics', () => {
       version: '1.2.3',
       sources: {
         caches: () => ({ tokens: { entries: 1, hits, misses: 3 } }),
-        replay: () => ({ kind: 'redis', up: false, entries: null, first: 5, used: 2, unavailable: 1, losses: 0 }),
+        replay: () => [{ kind: 'redis', up: false, entries: null, first: 5, used: 2, unavailable: 1, losses: 0 }],
         policy: () => ({ revision: 'r1', activatedAt: NOW, activations: 2, failures: 1 }),
         records: () => ({
           available: true,
@@ -172,12 +172,12 @@ describe('aggregateMetrics', () => {
   it('sums counters, histograms and sizes of several processes, and shows states at their worst', async () => {
     const one = quiet({
       sources: {
-        replay: () => ({ kind: 'redis', up: true, entries: 1, first: 1, used: 0, unavailable: 0, losses: 0 }),
+        replay: () => [{ kind: 'redis', up: true, entries: 1, first: 1, used: 0, unavailable: 0, losses: 0 }],
       },
     });
     const two = quiet({
       sources: {
-        replay: () => ({ kind: 'redis', up: false, entries: 2, first: 2, used: 0, unavailable: 0, losses: 0 }),
+        replay: () => [{ kind: 'redis', up: false, entries: 2, first: 2, used: 0, unavailable: 0, losses: 0 }],
       },
     });
     one.observe(allowed(), NOW + 1);

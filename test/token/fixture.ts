@@ -46,6 +46,8 @@ export function contextOf(token: string, resource = RESOURCE): RequestContext {
     bodyLimitBytes: 65_536,
     websocket: false,
     targetRules: { encodedSlash: false, emptySegments: false, dotSegmentsInKeys: false },
+    nonceRequired: false,
+    replay: 'memory',
     resourceMetadata: 'https://cloud.example.com/.well-known/oauth-protected-resource/v1',
   };
   return {
