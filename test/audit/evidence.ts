@@ -11,7 +11,7 @@ import type {
 export const NOW = 1_795_376_000_000;
 
 /** What the tests need of a route. */
-export const ROUTE = { name: 'projects', pathPrefix: '/v1/projects' } as Route;
+export const ROUTE = { name: 'projects', pathPrefix: '/v1/projects', replay: 'redis' } as Route;
 
 /** A request of which nothing is judged yet. */
 export function unjudged(members: Partial<Evidence> = {}): Evidence {
@@ -34,6 +34,7 @@ export function contextOf(path = '/v1/projects/p1/builds', query: string | null 
     method: 'POST',
     route: ROUTE,
     host: 'cloud.example.com',
+    credentials: { scheme: 'dpop' },
     target: { path, segments: path.slice(1).split('/'), query, queryParameters: {} },
     operation: { service: 'projects', name: 'builds.create', resource: 'projects/p1/builds', access: 'write' },
   } as unknown as RequestContext;

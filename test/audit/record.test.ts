@@ -78,6 +78,7 @@ describe('recordLine', () => {
         jti_sha256: 'SIerB3hlGumc2e5qNuz91N8irblc1V7Fs5dkr9KUA64',
         issued_at: 1_795_376_000,
       },
+      replay: 'redis',
       upstream: { complete: true, status: 201, request_bytes: 5, response_bytes: 7 },
       timings_us: { request: 10, token: 2, proof: 100, policy: 20, forward: 1500 },
     });
