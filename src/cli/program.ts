@@ -6,6 +6,7 @@ import { callCommand } from './call.ts';
 import { configCommand } from './config.ts';
 import { demoCloudCommand, demoCommand } from './demo.ts';
 import { gatewayCommand } from './gateway.ts';
+import { policyCommand } from './policy.ts';
 
 /** Exit codes of every command. */
 export const EXIT = { done: 0, failed: 1, usage: 2 } as const;
@@ -21,6 +22,7 @@ export async function run(argv: readonly string[]): Promise<number> {
     .exitOverride();
   program.addCommand(gatewayCommand());
   program.addCommand(configCommand());
+  program.addCommand(policyCommand());
   program.addCommand(authserverCommand());
   program.addCommand(callCommand());
   program.addCommand(demoCommand());

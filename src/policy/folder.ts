@@ -34,15 +34,28 @@ export async function readPolicyFolder(folder: string, dataFiles: readonly strin
   const files = await listPolicyFiles(folder);
   if (files.modules.length === 0)
     throw new Error(`${folder} has no .rego files: start with a copy of the folder policies`);
+  const modules = await readModules(folder, files.modules);
+  return { modules, data: await readData(folder, files.data, dataFiles) };
+}
+
+/**
+ * Reads the tests of a folder of Rego: all `*_test.rego` below it. The gateway never compiles them.
+ * @throws Error that names the file and says what to do
+ */
+export async function readPolicyTests(folder: string): Promise<readonly PolicyModule[]> {
+  return readModules(folder, (await listPolicyFiles(folder)).tests);
+}
+
+async function readModules(folder: string, paths: readonly string[]): Promise<readonly PolicyModule[]> {
   const modules: PolicyModule[] = [];
   let size = 0;
-  for (const path of files.modules) {
+  for (const path of paths) {
     const text = await readPolicyText(join(folder, path), MODULE_LIMIT_BYTES);
     size += text.length;
     if (size > MODULES_LIMIT) throw new Error(`${folder} has more than ${MODULES_LIMIT} characters of Rego`);
     modules.push({ path, text });
   }
-  return { modules, data: await readData(folder, files.data, dataFiles) };
+  return modules;
 }
 
 async function readData(folder: string, paths: readonly string[], dataFiles: readonly string[]): Promise<JsonObject> {

@@ -5,11 +5,13 @@ import { join, sep } from 'node:path';
 export interface PolicyFiles {
   /** Rego modules, tests excepted. */
   readonly modules: readonly string[];
+  /** Tests: modules whose names end in `_test.rego`. */
+  readonly tests: readonly string[];
   /** `data.json`, `data.yaml` and `data.yml`. */
   readonly data: readonly string[];
 }
 
-/** Files of both kinds together. */
+/** Files of all kinds together. */
 const FILE_LIMIT = 2000;
 /** Entries that are looked at, whatever they are. */
 const ENTRY_LIMIT = 20_000;
@@ -20,6 +22,7 @@ interface Walk {
   readonly root: string;
   readonly realRoot: string;
   readonly modules: string[];
+  readonly tests: string[];
   readonly data: string[];
   entries: number;
 }
@@ -31,9 +34,9 @@ interface Walk {
  */
 export async function listPolicyFiles(folder: string): Promise<PolicyFiles> {
   const realRoot = await realFolder(folder);
-  const walk: Walk = { root: folder, realRoot, modules: [], data: [], entries: 0 };
+  const walk: Walk = { root: folder, realRoot, modules: [], tests: [], data: [], entries: 0 };
   await visit(walk, '', 0);
-  return { modules: walk.modules.sort(), data: walk.data.sort() };
+  return { modules: walk.modules.sort(), tests: walk.tests.sort(), data: walk.data.sort() };
 }
 
 async function realFolder(folder: string): Promise<string> {
@@ -75,9 +78,13 @@ function isPolicyName(name: string): boolean {
   return name.endsWith('.rego') || DATA_NAMES.has(name);
 }
 
+function listFor(walk: Walk, name: string): string[] {
+  if (name.endsWith('_test.rego')) return walk.tests;
+  return DATA_NAMES.has(name) ? walk.data : walk.modules;
+}
+
 function collect(walk: Walk, path: string, name: string): void {
-  if (name.endsWith('_test.rego')) return;
-  (DATA_NAMES.has(name) ? walk.data : walk.modules).push(path);
-  if (walk.modules.length + walk.data.length > FILE_LIMIT)
+  listFor(walk, name).push(path);
+  if (walk.modules.length + walk.tests.length + walk.data.length > FILE_LIMIT)
     throw new Error(`${walk.root} has more than ${FILE_LIMIT} policy files`);
 }

@@ -15,6 +15,8 @@ export interface WatchOptions {
   readonly settleMs?: number;
   /** How often files are looked at in any case. Network and container file systems give no notice. Default 5,000. */
   readonly pollMs?: number;
+  /** Whether tests of policies count too: for those who run them. Default false. */
+  readonly tests?: boolean;
 }
 
 /**
@@ -27,14 +29,14 @@ export function watchPolicyFiles(
   onChange: () => void,
   options: WatchOptions = {},
 ): PolicyWatch {
-  const { settleMs = 100, pollMs = 5_000 } = options;
+  const { settleMs = 100, pollMs = 5_000, tests = false } = options;
   let closed = false;
   let known: string | undefined;
   let looking: Promise<void> = Promise.resolve();
   const look = () => {
     // One look after the other, so that none overtakes a newer one.
     looking = looking.then(async () => {
-      const seen = closed ? known : await fingerprint(paths);
+      const seen = closed ? known : await fingerprint(paths, tests);
       if (closed || seen === known) return;
       const first = known === undefined;
       known = seen;
@@ -76,17 +78,18 @@ function notices(path: string, onNotice: () => void): FSWatcher | null {
   }
 }
 
-async function fingerprint(paths: readonly string[]): Promise<string> {
-  const parts = await Promise.all(paths.map(describe));
+async function fingerprint(paths: readonly string[], withTests: boolean): Promise<string> {
+  const parts = await Promise.all(paths.map((path) => describe(path, withTests)));
   return parts.flat().join('\n');
 }
 
-async function describe(path: string): Promise<string[]> {
+async function describe(path: string, withTests: boolean): Promise<string[]> {
   try {
     const { isFolder, line } = await stat(path);
     if (!isFolder) return [line];
-    const { modules, data } = await listPolicyFiles(path);
-    const files = await Promise.all([...modules, ...data].map((file) => stat(join(path, file))));
+    const { modules, tests, data } = await listPolicyFiles(path);
+    const counted = [...modules, ...(withTests ? tests : []), ...data];
+    const files = await Promise.all(counted.map((file) => stat(join(path, file))));
     return files.map((file) => file.line);
   } catch (error) {
     return [`${path}: ${(error as Error).message}`];

@@ -1,0 +1,15 @@
+import { Command } from 'commander';
+import { policyBuildCommand } from './policy_build.ts';
+import { policyCheckCommand } from './policy_check.ts';
+import { policyFmtCommand } from './policy_fmt.ts';
+import { policyTestCommand } from './policy_test.ts';
+
+/** `sallyport policy …`: what authors of policies work with; OPA's own toolchain on board. */
+export function policyCommand(): Command {
+  return new Command('policy')
+    .description('write, check, test and understand policies')
+    .addCommand(policyCheckCommand())
+    .addCommand(policyFmtCommand())
+    .addCommand(policyTestCommand())
+    .addCommand(policyBuildCommand());
+}
