@@ -98,14 +98,17 @@ export function originOf(config: GatewayConfig, port: number): string {
     .origin;
 }
 
-/** Files that are read when they are needed, not at start; a missing one should be known before. */
+/** Files that the configuration names: a missing one is told with its key, also where it would be read only when it is needed. */
 function filesOf(config: GatewayConfig): [string, string | undefined][] {
   return [
     ...config.issuers.flatMap(({ jwks_file, introspection }, index): [string, string | undefined][] => [
       [`issuers[${index}].jwks_file`, jwks_file],
       [`issuers[${index}].introspection.private_key_file`, introspection?.private_key_file],
     ]),
-    ...config.routes.flatMap(({ upstream }, index): [string, string | undefined][] => [
+    ['policy.path', config.policy.path],
+    ...config.policy.data.map((file, index): [string, string] => [`policy.data[${index}]`, file]),
+    ...config.routes.flatMap(({ upstream, operations }, index): [string, string | undefined][] => [
+      [`routes[${index}].operations`, operations],
       [`routes[${index}].upstream.ca_file`, upstream.ca_file],
       [`routes[${index}].upstream.credential.value_file`, upstream.credential?.value_file],
     ]),
@@ -117,7 +120,7 @@ function mustExist(files: readonly [string, string | undefined][]): void {
   const problems = files.flatMap(([key, file]): ConfigProblem[] =>
     file === undefined || existsSync(file)
       ? []
-      : [{ file, line: null, column: null, key, message: 'there is no such file' }],
+      : [{ file, line: null, column: null, key, message: 'there is no such file or folder' }],
   );
   if (problems.length > 0) throw new ConfigError(problems);
 }
