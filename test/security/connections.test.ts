@@ -1,5 +1,12 @@
+import { once } from 'node:events';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { connect } from 'node:tls';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { makeCertificate } from '../support/certificate.ts';
+import { RawConnection } from '../support/raw_connection.ts';
 import { readRequests } from '../support/read_requests.ts';
 import { OK, type UpstreamScript } from '../support/recording_upstream.ts';
 import { ANONYMOUS, chunked, get, post } from './messages.ts';
@@ -469,5 +476,69 @@ describe('callers that are slow', () => {
     fifth.send(await hasty.fill(get()));
     expect((await answersOn(fifth, 1)).answers).toMatchObject([{ status: 200 }]);
     expect(await hasty.nextRecords(1)).toMatchObject([{ status: 200 }]);
+  });
+});
+
+describe('connections over TLS', () => {
+  let secure: Wire;
+  beforeAll(async () => {
+    const folder = mkdtempSync(join(tmpdir(), 'sallyport-tls-'));
+    const { cert, key } = makeCertificate({ name: 'gateway', hosts: ['127.0.0.1'] });
+    writeFileSync(join(folder, 'cert.pem'), cert);
+    writeFileSync(join(folder, 'key.pem'), key, { mode: 0o600 });
+    const tls = { certificate_file: join(folder, 'cert.pem'), key_file: join(folder, 'key.pem') };
+    const limits = { headers_timeout_ms: 300, request_timeout_ms: 700 };
+    secure = await Wire.start({ config: { listen: { port: 0, tls }, limits } });
+    rmSync(folder, { recursive: true });
+  });
+  afterAll(() => secure.close());
+  afterEach(() => secure.hangUp());
+
+  const connectTls = async () => {
+    const socket = connect({ host: '127.0.0.1', port: secure.gateway.port, rejectUnauthorized: false });
+    const connection = new RawConnection(socket);
+    await once(socket, 'secureConnect');
+    return connection;
+  };
+
+  it('RFC 9112 §9.3.2: requests and garbage are answered in order, as without', async () => {
+    const connection = await connectTls();
+    connection.send(await secure.fill(`${get()}${ANONYMOUS}\0\r\n\r\n${get()}`));
+    const { answers, rest } = await answersOn(connection, 3);
+    expect(answers.map(({ status }) => status)).toEqual([200, 401, 400]);
+    await eventually('the connection ends', () => connection.ended || connection.socket.closed);
+    expect(rest).toBe('');
+    expect((await secure.nextRecords(3)).map(({ status }) => status)).toEqual([200, 401, 400]);
+  });
+
+  it('RFC 9112 §9.6: nothing is read behind framing in doubt, as without', async () => {
+    const mark = secure.upstreamMark();
+    const connection = await connectTls();
+    connection.send(await secure.fill(DOUBT + get()));
+    await eventually('the connection ends', () => connection.ended || connection.socket.closed);
+    expect((await answersOn(connection, 1)).answers.map(({ status }) => status)).toEqual([400]);
+    expect(await secure.nextRecords(1)).toMatchObject([{ reason: 'request.framing' }]);
+    expect(secure.upstreamSince(mark)).toEqual([]);
+  });
+
+  it('a connection on which nothing is sent after the handshake is closed, and is no request', async () => {
+    const connection = await connectTls();
+    await eventually('the connection ends', () => connection.ended || connection.socket.closed);
+    await sleep(30);
+    expect(connection.received).toBe('');
+    expect(await secure.nextRecords(0)).toEqual([]);
+  });
+
+  it.each([
+    ['nothing', ''],
+    ['half a handshake', '\x16\x03\x01\x02\x00\x01\x00'],
+    ['HTTP', ANONYMOUS],
+  ])('%s where a handshake is due: closed in time, and no request', async (_what, bytes) => {
+    const connection = await secure.connect();
+    connection.send(bytes);
+    await eventually('the connection ends', () => connection.ended || connection.socket.closed);
+    await sleep(30);
+    expect(connection.received).not.toContain('HTTP/1.1');
+    expect(await secure.nextRecords(0)).toEqual([]);
   });
 });

@@ -361,3 +361,83 @@ describe('a body that ends early', () => {
     expect(body.startsWith(request?.body ?? '')).toBe(true);
   });
 });
+
+describe('a route whose policy sees the body', () => {
+  let seeing: Wire;
+  beforeAll(async () => {
+    seeing = await Wire.start({
+      route: { body: 'json', body_limit_bytes: 1024 },
+      config: { limits: { body_bytes: 65_536, request_timeout_ms: 700 } },
+    });
+  });
+  afterAll(() => seeing.close());
+
+  const JSON_TYPE = 'Content-Type: application/json\r\n';
+  const BODY = '{"a":1}';
+  const LARGE = `"${'a'.repeat(2000)}"`;
+  const sized = (body: string, more = '') => post(`${JSON_TYPE}Content-Length: ${body.length}\r\n${more}`, body);
+  const pieces = (body: string, more = '') => chunked(body, JSON_TYPE + more);
+  const cases: WireCase[] = [
+    { name: 'Content-Length', send: sized(BODY), answers: [passes(POST_LINE, BODY)], closes: false },
+    {
+      name: 'chunked, in pieces',
+      send: [pieces('3\r\n{"a\r\n'), '4\r\n":1}\r\n', END],
+      answers: [passes(POST_LINE, BODY)],
+      closes: false,
+    },
+    { name: 'no body at all', send: post(JSON_TYPE), answers: [passes(POST_LINE)], closes: false },
+    { name: 'chunked without bytes', send: pieces(END), answers: [passes(POST_LINE)], closes: false },
+    { name: 'not JSON, byte for byte', send: sized('{"a":'), answers: [passes(POST_LINE, '{"a":')], closes: false },
+    {
+      name: 'more than the policy sees, byte for byte',
+      send: sized(LARGE),
+      answers: [passes(POST_LINE, LARGE)],
+      closes: false,
+    },
+    {
+      name: 'more than the policy sees, chunked',
+      send: pieces(`${LARGE.length.toString(16)}\r\n${LARGE}\r\n${END}`),
+      answers: [passes(POST_LINE, LARGE)],
+      closes: false,
+    },
+    {
+      name: '100 comes once token and proof are good',
+      send: [post(`${JSON_TYPE}Expect: 100-continue\r\nContent-Length: 7\r\n`), BODY],
+      answers: [passes(POST_LINE, BODY)],
+      closes: false,
+      interim: [100],
+    },
+    {
+      name: 'what follows the body is a request of its own',
+      send: sized(BODY) + SMUGGLED,
+      answers: [passes(POST_LINE, BODY), refused(401, 'request.credentials_missing')],
+      closes: false,
+    },
+    {
+      name: 'chunk framing that breaks: nothing is sent',
+      send: [pieces('3\r\n{"a\r\n'), 'zz\r\n'],
+      answers: [refused(400, 'request.framing')],
+      closes: true,
+    },
+    {
+      name: 'a body that ends early: nothing is sent',
+      send: post(`${JSON_TYPE}Content-Length: 7\r\n`, '{"a"'),
+      answers: [refused(400, 'request.body_unreadable')],
+      closes: true,
+      end: true,
+    },
+    {
+      name: 'a body that does not come: nothing is sent',
+      send: post(`${JSON_TYPE}Content-Length: 7\r\n`, '{"a"'),
+      answers: [refused(408, 'request.timeout')],
+      closes: true,
+    },
+    {
+      name: 'Content-Type twice',
+      send: post(`${JSON_TYPE}Content-Type: text/plain\r\nContent-Length: 7\r\n`, BODY),
+      answers: [refused(400, 'request.header_repeated')],
+      closes: true,
+    },
+  ];
+  it.each(cases)('$name', (each) => runCase(seeing, each));
+});

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { readRequests } from '../support/read_requests.ts';
 import { OK, type UpstreamConnection, type UpstreamScript } from '../support/recording_upstream.ts';
-import { get } from './messages.ts';
+import { get, version } from './messages.ts';
 import { answersOn, BUILDS, eventually, FORGED, PROJECT, Wire } from './wire.ts';
 
 /** What an upstream does with one request. */
@@ -318,6 +318,32 @@ describe('an upstream that answers before it has the request', () => {
     expect(await other.nextRecords(2)).toMatchObject([{ status: 413, reason: null }, { status: 200 }]);
     expect(other.upstream.received).not.toContain('smuggled');
     await other.close();
+  });
+});
+
+describe('an answer for HTTP/1.0', () => {
+  const behaviour = (name: string) => targetOf(CASES.find((each) => each.name === name) as UpstreamCase);
+
+  it('RFC 9112 §6.1: is not chunked, and lasts until the connection ends', async () => {
+    const connection = await wire.connect();
+    connection.send(
+      await wire.fill(version(get('Connection: keep-alive\r\n', behaviour('RFC 9112 §7.1: chunked')), 'HTTP/1.0')),
+    );
+    await eventually('the connection ends', () => connection.ended);
+    const { answers } = await answersOn(connection, 1);
+    expect(answers).toMatchObject([{ status: 200, body: 'ok' }]);
+    expect(answers[0]?.headers['transfer-encoding']).toBeUndefined();
+    expect(await wire.nextRecords(1)).toMatchObject([{ status: 200, reason: null }]);
+  });
+
+  it('RFC 9112 §8: one that was cut ends with a reset, since a mere end would be its end', async () => {
+    const connection = await wire.connect();
+    connection.send(
+      await wire.fill(version(get('', behaviour('RFC 9112 §8: closes before the last chunk')), 'HTTP/1.0')),
+    );
+    await eventually('the connection is over', () => connection.socket.closed);
+    expect(connection.wasReset).toBe(true);
+    expect(await wire.nextRecords(1)).toMatchObject([{ reason: 'forward.upstream_broken' }]);
   });
 });
 
