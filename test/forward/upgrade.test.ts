@@ -182,6 +182,16 @@ describe('a request to switch to WebSocket', () => {
     expect(caller.received).not.toMatch(/nonce|subject|keep-alive|secret/i);
   });
 
+  it.each([
+    ['a switching answer', switching('DPoP-Nonce: x\r\n')],
+    ['a refusal of the upstream', 'HTTP/1.1 404 Not Found\r\nDPoP-Nonce: x\r\nContent-Length: 0\r\n\r\n'],
+  ])('RFC 9449 §8.2: %s carries the nonce that is due, and only that', async (_, answer) => {
+    const { caller } = await start(answerOnce(answer), { changes: { nonce: 'ours' } });
+    caller.send(request());
+    await caller.until('\r\n\r\n');
+    expect(caller.answers[0]?.headers['dpop-nonce']).toEqual(['ours']);
+  });
+
   it('TLS: the upstream is verified as for other requests', async () => {
     const ca = makeCertificate({ name: 'ca', authority: true });
     const good = makeCertificate({ name: 'up', hosts: ['127.0.0.1'], issuer: ca });

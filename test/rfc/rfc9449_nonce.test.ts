@@ -1,10 +1,13 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import * as oauth from 'oauth4webapi';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { expectAllowed, expectRefused } from '../support/expect_outcome.ts';
 import { startTestGateway, type TestGateway } from '../support/gateway.ts';
-import { makeKey } from '../support/issuer.ts';
+import { makeKey, type TestKey } from '../support/issuer.ts';
 import { answerEach, startRecordingUpstream } from '../support/recording_upstream.ts';
-import { type Outcome, PATH, Wire } from '../support/wire.ts';
+import { NOW, type Outcome, PATH, Wire } from '../support/wire.ts';
 
 const NONCE = /^[A-Za-z0-9_-]{40}$/;
 const FOREIGN = 'HTTP/1.1 200 OK\r\nDPoP-Nonce: of-the-upstream\r\nContent-Length: 2\r\n\r\nok';
@@ -139,6 +142,59 @@ describe('RFC 9449 §9: where nonces are required', () => {
     } finally {
       await wire.close();
     }
+  });
+});
+
+describe('RFC 9449 §8: nodes that share the files of their secrets', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'sallyport-nonce-files-'));
+  const [current, previous] = [join(folder, 'current'), join(folder, 'previous')];
+  const put = (file: string, secret: string) => writeFileSync(file, `${secret.repeat(40)}\n`, { mode: 0o600 });
+  const nodes: Wire[] = [];
+  let key: TestKey;
+
+  async function node(now: number): Promise<Wire> {
+    const dpop = { nonce: 'required', nonce_secret_files: [current, previous] };
+    const wire = await Wire.start({ config: { dpop }, now });
+    nodes.push(wire);
+    return wire;
+  }
+  const call = (wire: Wire, nonce?: string) =>
+    wire.call({
+      token: wire.token({ claims: { cnf: { jkt: key.thumbprint } } }),
+      key,
+      claims: nonce === undefined ? {} : { nonce },
+    });
+
+  afterAll(async () => {
+    for (const wire of nodes) await wire.close();
+    rmSync(folder, { recursive: true, force: true });
+  });
+
+  it('take the nonces of each other, before and after one rotation and after a restart, and not after two', async () => {
+    key = await makeKey();
+    put(current, 'a');
+    put(previous, 'b');
+    const [one, two] = [await node(NOW), await node(NOW)];
+    const first = nonceOf(await call(one));
+    expectAllowed(await call(two, first));
+    put(previous, 'a');
+    put(current, 'cc');
+    one.now += 2;
+    const second = nonceOf(await call(one));
+    expectAllowed(await call(one, first));
+    // The other node has not looked at the files yet; it asks once more, and nothing else.
+    expectRefused(await call(two, second), 'proof.nonce_stale');
+    two.now += 2;
+    expectAllowed(await call(two, second));
+    expectAllowed(await call(two, first));
+    const restarted = await node(NOW + 3);
+    expectAllowed(await call(restarted, first));
+    expectAllowed(await call(restarted, second));
+    put(previous, 'cc');
+    put(current, 'ddd');
+    one.now += 2;
+    expectRefused(await call(one, first), 'proof.nonce_stale');
+    expectAllowed(await call(one, second));
   });
 });
 

@@ -29,6 +29,8 @@ export interface AuthorizedChanges {
   readonly route?: Partial<Route>;
   readonly token?: Partial<TokenFacts>;
   readonly obligations?: Partial<Obligations>;
+  /** That the answer must give; absent: none is due. */
+  readonly nonce?: string;
 }
 
 /** No body was announced. */
@@ -88,7 +90,7 @@ export function makeAuthorized(changes: AuthorizedChanges = {}): AuthorizedReque
       thumbprint: 'thumbprint',
       jti: 'proof-1',
       issuedAt: 1_795_376_000,
-      nonce: null,
+      nonce: changes.nonce ?? null,
     }),
     decision: sealDecision({
       obligations: { ...OBLIGATIONS, ...changes.obligations },
