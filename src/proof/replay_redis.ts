@@ -40,11 +40,14 @@ const WITHOUT_SOCKET = ['wait', 'reconnecting', 'end'];
 const FIRST = 1;
 const USED = 0;
 
-/** Reads the epoch; sets it where there is none, or where it is the one in ARGV[1]. */
+/**
+ * Reads the epoch; sets it where there is none, or where it is the one in ARGV[1]. It is written in any case: a Redis that refuses writes
+ * (OOM, READONLY, MISCONF, NOREPLICAS) is found out by the look, not by the next request.
+ */
 const EPOCH = `local epoch = redis.call('GET', KEYS[1])
-if epoch and epoch ~= ARGV[1] then return epoch end
-redis.call('SET', KEYS[1], ARGV[2])
-return ARGV[2]`;
+if not epoch or epoch == ARGV[1] then epoch = ARGV[2] end
+redis.call('SET', KEYS[1], epoch)
+return epoch`;
 
 /** In a cluster, keys are spread by the first character of their digest, so that a proof shares a slot with an epoch. */
 const CLUSTER_BUCKETS = [...'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_'];
@@ -184,15 +187,23 @@ export class RedisReplayStore implements ReplayStore {
       again = doubts !== this.#doubts;
       if (!again) this.#conclude(problem);
     } catch (error) {
-      // A connection that fell silent may stay so for a quarter of an hour; a new one tells, and is looked at when it is ready.
-      if (!this.#closed && (!this.#inspected || ++this.#failedLooks >= MAX_FAILED_LOOKS)) {
-        this.#doubt((error as Error).message);
-        this.#client.disconnect(true);
-      }
+      if (!this.#closed) this.#failed(error as Error);
     } finally {
       this.#inspecting = false;
     }
     if (again) void this.#inspect();
+  }
+
+  #failed({ name, message }: Error): void {
+    if (name === 'ReplyError') {
+      // It answers, and says why not; the next look asks again.
+      this.#failedLooks = 0;
+      this.#doubt(message);
+    } else if (!this.#inspected || ++this.#failedLooks >= MAX_FAILED_LOOKS) {
+      // A connection that fell silent may stay so for a quarter of an hour; a new one tells, and is looked at when it is ready.
+      this.#doubt(message);
+      this.#client.disconnect(true);
+    }
   }
 
   #conclude(problem: string | null): void {
