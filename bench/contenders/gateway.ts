@@ -1,0 +1,116 @@
+import { writeFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { serialize } from 'node:v8';
+import { buildConfiguredPolicy } from '../../src/gateway/policy_build.ts';
+import { freePort, type Place, type Program } from '../place.ts';
+import { ISSUER, RESOURCE } from '../requests.ts';
+import type { Contender, Setting } from './contender.ts';
+import { startRedisFor } from './redis.ts';
+
+const ROOT = resolve(import.meta.dirname, '../..');
+const MAIN = join(ROOT, 'src/main.ts');
+const LAYERS = fileURLToPath(new URL('../programs/layers.ts', import.meta.url));
+/** Proofs are made before they are sent, so they may be this old. */
+const PROOF_AGE_SECONDS = 1800;
+const ALL = { token: true, proof: true, replay: true };
+
+/** How the whole gateway is run. */
+export interface GatewayRun {
+  readonly processes: 1 | 2;
+  readonly redisCpus: string | undefined;
+  /** Where the sampling profiler writes when the gateway ends; absent: it does not run. */
+  readonly profileFolder?: string;
+}
+
+/** The whole gateway as it ships: DPoP, Redis, starter policy, record in a file, metrics. */
+export async function startGateway(setting: Setting, run: GatewayRun): Promise<Contender> {
+  const { processes, redisCpus, profileFolder } = run;
+  const name = `gateway-${processes}`;
+  const { place } = setting;
+  const redis = await startRedisFor(name, place, redisCpus);
+  const port = await freePort();
+  const file = writeConfig(name, setting, { port, processes, redis });
+  const flags = profileFolder === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${profileFolder}`];
+  const args = [...flags, MAIN, 'gateway', '--config', file];
+  const cpus = processes === 1 ? setting.cpus : undefined;
+  const program = await place.start({ name, command: process.execPath, args, port, cpus });
+  return { name: `gateway, ${processes} process${processes === 1 ? '' : 'es'}`, program, redis, checks: ALL };
+}
+
+/** How much of the gateway is there; each layer stands on those before it. */
+export type Layer = 'token' | 'dpop' | 'memory' | 'redis' | 'policy' | 'record';
+
+const TITLES: Readonly<Record<Layer, string>> = {
+  token: 'gateway: token only',
+  dpop: '… + DPoP proof',
+  memory: '… + replay in memory',
+  redis: '… + replay in Redis',
+  policy: '… + starter policy',
+  record: '… + record',
+};
+
+/** Compiles the starter policy for the layers. @returns the file that holds it */
+export async function compileStarterPolicy(place: Place): Promise<string> {
+  const path = join(ROOT, 'policies');
+  const artifact = await buildConfiguredPolicy({ path, entrypoint: 'sallyport/decision', data: [], watch: false });
+  const file = join(place.folder, 'policy.bin');
+  writeFileSync(file, serialize(artifact));
+  return file;
+}
+
+/** The gateway with its checks up to one layer. */
+export async function startLayer(
+  layer: Layer,
+  setting: Setting,
+  extra: { policyFile: string; redisCpus: string | undefined },
+): Promise<Contender> {
+  const { place, cpus } = setting;
+  const redis = ['token', 'dpop', 'memory'].includes(layer) ? null : await startRedisFor(layer, place, extra.redisCpus);
+  const port = await freePort();
+  const file = writeConfig(layer, setting, { port, processes: 1, redis });
+  const last = layer === 'memory' || layer === 'redis' ? 'replay' : layer;
+  const args = [LAYERS, file, extra.policyFile, String(port), last];
+  const program = await place.start({ name: layer, command: process.execPath, args, port, cpus });
+  const checks = { token: true, proof: layer !== 'token', replay: layer !== 'token' && layer !== 'dpop' };
+  return { name: TITLES[layer], program, redis, checks };
+}
+
+function writeConfig(
+  name: string,
+  { place, caller, upstreamPort }: Setting,
+  { port, processes, redis }: { port: number; processes: number; redis: Program | null },
+): string {
+  const jwks = join(place.folder, 'jwks.json');
+  writeFileSync(jwks, JSON.stringify({ keys: [caller.issuerJwk] }));
+  const prefix = join(place.folder, name.replace(/[^a-z0-9]+/gi, '_'));
+  const replay =
+    redis === null
+      ? { store: 'memory', memory_limit: 5_000_000 }
+      : { store: 'redis', redis: { url: `redis://127.0.0.1:${redis.port}` } };
+  const config = {
+    version: 1,
+    listen: { port },
+    admin: { port: 0 },
+    public_origin: `http://${caller.authority}`,
+    issuers: [{ issuer: ISSUER, jwks_file: jwks }],
+    dpop: { max_age_seconds: PROOF_AGE_SECONDS },
+    replay,
+    policy: { path: join(ROOT, 'policies'), watch: false },
+    routes: [
+      {
+        name: 'projects',
+        path_prefix: '/v1',
+        upstream: { url: `http://127.0.0.1:${upstreamPort}` },
+        resource: RESOURCE,
+        operations: join(ROOT, 'catalogs/demo_cloud.yaml'),
+      },
+    ],
+    audit: { sinks: [{ type: 'file', path: `${prefix}.records.jsonl` }] },
+    processes,
+    log: { level: 'error' },
+  };
+  const file = `${prefix}.yaml`;
+  writeFileSync(file, JSON.stringify(config));
+  return file;
+}

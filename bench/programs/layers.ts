@@ -1,0 +1,60 @@
+/**
+ * The gateway with only some of its checks, to see what each costs. It exists for the benchmark alone: the product has no way to leave a
+ * check out. Arguments: configuration file, compiled policy, port, and the last layer that is there.
+ */
+import { readFileSync } from 'node:fs';
+import { deserialize } from 'node:v8';
+import { loadGatewayConfig } from '../../src/config/load.ts';
+import { TimedChecks } from '../../src/gateway/checks.ts';
+import { createHandlers } from '../../src/gateway/handler.ts';
+import { PolicyHolder } from '../../src/gateway/policy_holder.ts';
+import { type Services, startServices, wireStages } from '../../src/gateway/stages.ts';
+import type { Decision } from '../../src/kernel/context.ts';
+import { pass } from '../../src/kernel/result.ts';
+import { createHttpServer } from '../../src/net/http_server.ts';
+import { createDecider } from '../../src/policy/decide.ts';
+import { createProofVerifier, type ProofVerifier } from '../../src/proof/verifier.ts';
+import { createBodyReader } from '../../src/request/body.ts';
+import { createLog } from '../../src/telemetry/log.ts';
+
+/** In the order in which they are added. */
+const LAYERS = ['token', 'dpop', 'replay', 'policy', 'record'] as const;
+
+const [configFile, policyFile, port, last] = process.argv.slice(2) as [string, string, string, string];
+const has = (layer: (typeof LAYERS)[number]) => LAYERS.indexOf(layer) <= LAYERS.indexOf(last as typeof layer);
+
+const config = loadGatewayConfig(configFile);
+const log = createLog({ level: 'error' });
+const clock = Date.now;
+const policy = await PolicyHolder.start(deserialize(readFileSync(policyFile)), { clock, log });
+const parts = { config, clock, log, policy };
+const services = await startServices(parts);
+const proofs = proofsOf(services);
+const bodies = createBodyReader({ timeoutMs: 60_000, maximumBytes: config.limits.body_bytes });
+const allowed = {
+  obligations: { setHeaders: [], removeResponseHeaders: [], maximumBodyBytes: null, deadlineMs: null },
+  revision: 'none',
+  result: true,
+  reasons: [],
+} as unknown as Decision;
+const decide = has('policy') ? createDecider({ policy: policy.live }) : () => pass(allowed);
+const judges = { tokens: services.tokens, proofs, bodies, decide };
+const origin = config.public_origin as string;
+const stages = {
+  ...wireStages(parts, services, { origin, observe: () => undefined }),
+  checksFor: (body: ConstructorParameters<typeof TimedChecks>[1]) => new TimedChecks(judges, body),
+};
+if (!has('record')) stages.record = () => undefined;
+createHttpServer(
+  createHandlers(() => stages),
+  config.limits,
+  null,
+).listen(Number(port), '127.0.0.1');
+
+/** No proof at all, proofs that may be used again, or the real thing. */
+function proofsOf({ store, proofs: real }: Services): ProofVerifier {
+  if (has('replay')) return real;
+  if (has('dpop')) return createProofVerifier({ dpop: config.dpop, clock, store: { ...store, claim: () => 'first' } });
+  const facts = { method: 'dpop', thumbprint: null, jti: null, issuedAt: null };
+  return { verify: () => pass(facts), stats: real.stats } as unknown as ProofVerifier;
+}

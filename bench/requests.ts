@@ -1,0 +1,148 @@
+import { generateKeyPairSync, hash, type KeyObject, randomUUID, sign } from 'node:crypto';
+import { once } from 'node:events';
+import { availableParallelism } from 'node:os';
+import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads';
+
+/** Where callers believe to be, whatever port a contender listens on. */
+export const HOST = 'cloud.example.com';
+/** What the starter policy and the demo catalogue allow the token. */
+export const PATH = '/v1/projects/p1';
+const POST_PATH = `${PATH}/builds`;
+export const RESOURCE = 'https://cloud.example.com/v1';
+export const ISSUER = 'https://as.example.com';
+const TOKEN_LIFE_SECONDS = 3600;
+
+/** Kinds of requests: good ones, and ones that must be refused. */
+export type Kind =
+  | 'get'
+  | 'post'
+  | 'no_credentials'
+  | 'malformed'
+  | 'other_path'
+  | 'bad_signature'
+  | 'other_key'
+  | 'no_proof';
+
+/** Kinds that nobody may let through. */
+export const BAD_KINDS: readonly Kind[] = ['other_path', 'bad_signature', 'other_key', 'no_proof', 'malformed'];
+
+interface KeyPair {
+  readonly privateKey: KeyObject;
+  readonly jwk: { kty: string; crv: string; x: string; y: string };
+}
+
+/** An issuer, a job with its key, and a token bound to that key. */
+export interface Caller {
+  /** The issuer's public key, with `kid`. */
+  readonly issuerJwk: Record<string, string>;
+  /** Host and port as signed in htu. The port is Apache's, which cannot be told that callers see another. */
+  readonly authority: string;
+  readonly token: string;
+  readonly jobKey: KeyPair;
+  /** A key that the token is not bound to. */
+  readonly otherKey: KeyPair;
+}
+
+/** Makes the caller of a run. `port`: what is signed in htu. */
+export function makeCaller(port: number): Caller {
+  const issuer = makeKey();
+  const jobKey = makeKey();
+  const now = Math.floor(Date.now() / 1000);
+  const claims = {
+    iss: ISSUER,
+    aud: RESOURCE,
+    sub: 'wf-4711',
+    client_id: 'wf-4711',
+    jti: randomUUID(),
+    iat: now - 5,
+    exp: now + TOKEN_LIFE_SECONDS,
+    scope: 'projects:read builds:read builds:write',
+    authorization_details: [
+      { type: 'cloud_api', actions: ['projects.get', 'builds.list', 'builds.create'], identifier: 'projects/p1' },
+    ],
+    cnf: { jkt: thumbprintOf(jobKey) },
+  };
+  const token = signed({ typ: 'at+jwt', alg: 'ES256', kid: 'bench' }, claims, issuer.privateKey);
+  return {
+    issuerJwk: { ...issuer.jwk, kid: 'bench', alg: 'ES256', use: 'sig' },
+    authority: `${HOST}:${port}`,
+    token,
+    jobKey,
+    otherKey: makeKey(),
+  };
+}
+
+/** Makes requests with fresh proofs, a jti of its own in each, in as many threads as there are cores. */
+export async function makeRequests(caller: Caller, kind: Kind, count: number): Promise<Buffer[]> {
+  const threads = count < 500 ? 1 : availableParallelism();
+  const parts = Array.from({ length: threads }, async (_, index) => {
+    const share = Math.floor(count / threads) + (index < count % threads ? 1 : 0);
+    if (threads === 1) return Array.from({ length: share }, () => makeRequest(caller, kind));
+    const worker = new Worker(new URL(import.meta.url), { workerData: { caller, kind, count: share } });
+    const [made] = (await once(worker, 'message')) as [Uint8Array[]];
+    await worker.terminate();
+    return made.map((bytes) => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength));
+  });
+  return (await Promise.all(parts)).flat();
+}
+
+function makeRequest(caller: Caller, kind: Kind): Buffer {
+  const [method, path] = kind === 'post' ? ['POST', POST_PATH] : ['GET', PATH];
+  const lines = [
+    `${method} ${path} HTTP/1.1`,
+    `Host: ${caller.authority}`,
+    'Accept: application/json',
+    'User-Agent: bench',
+  ];
+  if (kind !== 'no_credentials') lines.push(`Authorization: DPoP ${caller.token}`);
+  if (kind === 'malformed') lines.push('DPoP: not.a.proof');
+  else if (kind !== 'no_credentials' && kind !== 'no_proof') lines.push(`DPoP: ${makeProof(caller, kind)}`);
+  let body = '';
+  if (kind === 'post') {
+    body = JSON.stringify({ image: 'x'.repeat(4084) });
+    lines.push('Content-Type: application/json', `Content-Length: ${body.length}`);
+  }
+  return Buffer.from(`${lines.join('\r\n')}\r\n\r\n${body}`, 'latin1');
+}
+
+function makeProof({ token, authority, jobKey, otherKey }: Caller, kind: Kind): string {
+  const key = kind === 'other_key' ? otherKey : jobKey;
+  let path = kind === 'post' ? POST_PATH : PATH;
+  if (kind === 'other_path') path += '0';
+  const claims = {
+    jti: randomUUID(),
+    htm: kind === 'post' ? 'POST' : 'GET',
+    htu: `http://${authority}${path}`,
+    iat: Math.floor(Date.now() / 1000),
+    ath: hash('sha256', token, 'base64url'),
+  };
+  const proof = signed({ typ: 'dpop+jwt', alg: 'ES256', jwk: key.jwk }, claims, key.privateKey);
+  if (kind !== 'bad_signature') return proof;
+  const place = proof.length - 20;
+  return proof.slice(0, place) + (proof[place] === 'A' ? 'B' : 'A') + proof.slice(place + 1);
+}
+
+function makeKey(): KeyPair {
+  const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+  return { privateKey, jwk: publicKey.export({ format: 'jwk' }) as KeyPair['jwk'] };
+}
+
+/** RFC 7638 §3.2 */
+function thumbprintOf({ jwk: { crv, kty, x, y } }: KeyPair): string {
+  return hash('sha256', JSON.stringify({ crv, kty, x, y }), 'base64url');
+}
+
+function signed(header: object, claims: object, key: KeyObject): string {
+  const input = `${encoded(header)}.${encoded(claims)}`;
+  const signature = sign('sha256', Buffer.from(input), { key, dsaEncoding: 'ieee-p1363' });
+  return `${input}.${signature.toString('base64url')}`;
+}
+
+function encoded(part: object): string {
+  return Buffer.from(JSON.stringify(part)).toString('base64url');
+}
+
+if (!isMainThread && workerData?.caller !== undefined) {
+  const { caller, kind, count } = workerData as { caller: Caller; kind: Kind; count: number };
+  parentPort?.postMessage(Array.from({ length: count }, () => makeRequest(caller, kind)));
+}

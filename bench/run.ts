@@ -1,0 +1,127 @@
+/**
+ * Measures the gateway beside other programs on this machine and writes docs/benchmarks.md: `npm run bench`, or `npm run bench -- --quick`
+ * for a minute's look. Loopback only; everything that it starts, it ends. Exits with 1 when a contender lets something through that
+ * it should refuse.
+ */
+import { spawnSync } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
+import { join, resolve } from 'node:path';
+import { startApache } from './contenders/apache.ts';
+import type { Contender, Setting } from './contenders/contender.ts';
+import { compileStarterPolicy, type Layer, startGateway, startLayer } from './contenders/gateway.ts';
+import { startNginxProxy, startUpstream } from './contenders/nginx.ts';
+import { startNodeProxy } from './contenders/node_proxies.ts';
+import { sendAll } from './load.ts';
+import { describeMachine, verifyCostUs } from './machine.ts';
+import { expectRefusals, measure } from './measure.ts';
+import { freePort, Place } from './place.ts';
+import { profileGateway } from './profile.ts';
+import { type Measured, median, report } from './report.ts';
+import { type Caller, type Kind, makeCaller, makeRequests } from './requests.ts';
+
+const QUICK = process.argv.includes('--quick');
+const ROUNDS = QUICK ? 2 : 7;
+const REQUESTS = QUICK ? 1000 : 4000;
+const CONNECTIONS = 32;
+const LAYERS: readonly Layer[] = ['token', 'dpop', 'memory', 'redis', 'policy', 'record'];
+/** Kinds of traffic, the status that is right for each, and who gets it. */
+const TRAFFIC: readonly { kind: Kind; status: number; to(contender: Contender): boolean }[] = [
+  { kind: 'get', status: 200, to: () => true },
+  { kind: 'post', status: 200, to: ({ program: { name } }) => !LAYERS.includes(name as Layer) },
+  { kind: 'no_credentials', status: 401, to: ({ program: { name } }) => name === 'gateway-1' },
+  { kind: 'malformed', status: 401, to: ({ program: { name } }) => name === 'gateway-1' },
+];
+
+await main();
+
+async function main(): Promise<void> {
+  const place = new Place();
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1));
+  try {
+    const caller = makeCaller(await freePort());
+    const cores = availableParallelism();
+    // A contender of one process has the first core alone; whatever else takes part has the others.
+    const others = cores > 1 ? `1-${cores - 1}` : undefined;
+    if (others !== undefined) spawnSync('taskset', ['-apc', others, String(process.pid)]);
+    const upstream = await startUpstream(place, others);
+    const setting = { place, caller, upstreamPort: upstream.port, cpus: cores > 1 ? '0' : undefined };
+    const contenders = await startAll(setting, others);
+    const measured = await rounds(contenders, caller);
+    const latencies = await measureLatencies(contenders, caller, measured);
+    const profile = await profileGateway({
+      caller,
+      upstreamPort: upstream.port,
+      cpus: setting.cpus,
+      redisCpus: others,
+    });
+    const text = report({
+      measured,
+      latencies,
+      profile,
+      machine: describeMachine(),
+      rounds: ROUNDS,
+      requests: REQUESTS,
+      connections: CONNECTIONS,
+    });
+    if (!QUICK) writeFileSync(join(resolve(import.meta.dirname, '..'), 'docs/benchmarks.md'), text);
+    console.log(text);
+  } finally {
+    await place.close();
+  }
+}
+
+async function startAll(setting: Setting, others: string | undefined): Promise<Contender[]> {
+  const contenders = [
+    await startNginxProxy(setting),
+    await startNodeProxy('undici', setting),
+    await startNodeProxy('http-proxy', setting),
+    await startApache(setting, others),
+  ];
+  if (!QUICK) {
+    const policyFile = await compileStarterPolicy(setting.place);
+    for (const layer of LAYERS) contenders.push(await startLayer(layer, setting, { policyFile, redisCpus: others }));
+  }
+  for (const processes of [1, 2] as const)
+    contenders.push(await startGateway(setting, { processes, redisCpus: others }));
+  return contenders;
+}
+
+/** The first round warms up and is not counted; it is where every contender must refuse what is wrong. */
+async function rounds(contenders: readonly Contender[], caller: Caller): Promise<Measured> {
+  const measured: Measured = { samples: new Map(), verifyUs: [] };
+  for (let round = 0; round <= ROUNDS; round++) {
+    for (const { kind, status, to } of TRAFFIC) {
+      const requests = await makeRequests(caller, kind, REQUESTS);
+      for (const contender of contenders.filter(to)) {
+        const sample = await measure(contender, requests, { connections: CONNECTIONS, status });
+        if (kind === 'get') await expectRefusals(contender, caller, requests);
+        const key = `${contender.program.name} ${kind}`;
+        const row = measured.samples.get(key) ?? { name: contender.name, samples: [] };
+        measured.samples.set(key, row);
+        if (round > 0) row.samples.push(sample);
+      }
+    }
+    if (round > 0) measured.verifyUs.push(verifyCostUs());
+    console.error(`round ${round} of ${ROUNDS}`);
+  }
+  return measured;
+}
+
+/** Latency at half of what the gateway can do on this machine, for everyone. */
+async function measureLatencies(
+  contenders: readonly Contender[],
+  caller: Caller,
+  { samples }: Measured,
+): Promise<Map<string, readonly number[]>> {
+  const rate = Math.round(median((samples.get('gateway-1 get')?.samples ?? []).map(({ perSecond }) => perSecond)) / 2);
+  const latencies = new Map<string, number[]>();
+  for (let round = 0; round < (QUICK ? 1 : 3); round++) {
+    const requests = await makeRequests(caller, 'get', Math.min(REQUESTS, rate * 3));
+    for (const { program, name } of contenders.filter(({ program }) => !LAYERS.includes(program.name as Layer))) {
+      const { latenciesMs } = await sendAll(requests, { port: program.port, connections: CONNECTIONS, rate });
+      latencies.set(name, [...(latencies.get(name) ?? []), ...latenciesMs]);
+    }
+  }
+  return latencies;
+}
