@@ -148,7 +148,7 @@ class Line {
         return;
       }
       this.#partial = NOTHING;
-      const head = bytes.latin1Slice(0, end + 2);
+      const head = bytes.toString('latin1', 0, end + 2);
       const length = /\r\ncontent-length: *(\d+)\r\n/i.exec(head)?.[1];
       if (length === undefined) {
         this.#batch.fail(new Error(`an answer without length: ${head}`));

@@ -17,7 +17,7 @@ class Relay implements Dispatcher.DispatchHandler {
   onResponseStart(controller: Dispatcher.DispatchController, status: number): void {
     this.#response.writeHead(
       status,
-      (controller.rawHeaders as Buffer[]).map((part) => part.latin1Slice()),
+      (controller.rawHeaders as Buffer[]).map((part) => part.toString('latin1')),
     );
   }
 
