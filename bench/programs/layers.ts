@@ -8,14 +8,15 @@ import { loadGatewayConfig } from '../../src/config/load.ts';
 import { TimedChecks } from '../../src/gateway/checks.ts';
 import { createHandlers } from '../../src/gateway/handler.ts';
 import { PolicyHolder } from '../../src/gateway/policy_holder.ts';
-import { type Services, startServices, wireStages } from '../../src/gateway/stages.ts';
+import { loadCatalogues, type Services, startServices, wireStages } from '../../src/gateway/stages.ts';
 import type { Decision } from '../../src/kernel/context.ts';
 import { pass } from '../../src/kernel/result.ts';
 import { createHttpServer } from '../../src/net/http_server.ts';
 import { createDecider } from '../../src/policy/decide.ts';
-import { createProofVerifier, type ProofVerifier } from '../../src/proof/verifier.ts';
+import type { ProofVerifier } from '../../src/proof/verifier.ts';
 import { createBodyReader } from '../../src/request/body.ts';
 import { createLog } from '../../src/telemetry/log.ts';
+import { createTraces } from '../../src/telemetry/traces.ts';
 
 /** In the order in which they are added. */
 const LAYERS = ['token', 'dpop', 'replay', 'policy', 'record'] as const;
@@ -27,7 +28,7 @@ const config = loadGatewayConfig(configFile);
 const log = createLog({ level: 'error' });
 const clock = Date.now;
 const policy = await PolicyHolder.start(deserialize(readFileSync(policyFile)), { clock, log });
-const parts = { config, clock, log, policy };
+const parts = { config, catalogues: loadCatalogues(config.routes), clock, log, policy };
 const services = await startServices(parts);
 const proofs = proofsOf(services);
 const bodies = createBodyReader({ timeoutMs: 60_000, maximumBytes: config.limits.body_bytes });
@@ -41,7 +42,7 @@ const decide = has('policy') ? createDecider({ policy: policy.live }) : () => pa
 const judges = { tokens: services.tokens, proofs, bodies, decide };
 const origin = config.public_origin as string;
 const stages = {
-  ...wireStages(parts, services, { origin, observe: () => undefined }),
+  ...wireStages(parts, services, { origin, traces: createTraces('bench'), observe: () => undefined }),
   checksFor: (body: ConstructorParameters<typeof TimedChecks>[1]) => new TimedChecks(judges, body),
 };
 if (!has('record')) stages.record = () => undefined;
@@ -52,9 +53,11 @@ createHttpServer(
 ).listen(Number(port), '127.0.0.1');
 
 /** No proof at all, proofs that may be used again, or the real thing. */
-function proofsOf({ store, proofs: real }: Services): ProofVerifier {
-  if (has('replay')) return real;
-  if (has('dpop')) return createProofVerifier({ dpop: config.dpop, clock, store: { ...store, claim: () => 'first' } });
-  const facts = { method: 'dpop', thumbprint: null, jti: null, issuedAt: null };
+function proofsOf({ stores, proofs: real }: Services): ProofVerifier {
+  if (has('dpop')) {
+    if (!has('replay')) for (const store of stores.values()) store.claim = () => 'first';
+    return real;
+  }
+  const facts = { method: 'dpop', thumbprint: null, jti: null, issuedAt: null, nonce: null };
   return { verify: () => pass(facts), stats: real.stats } as unknown as ProofVerifier;
 }
