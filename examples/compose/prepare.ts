@@ -1,10 +1,13 @@
-/** Makes the keys of one workflow and one job for docker-compose.yml: `npm run compose:keys`, once, before `docker compose up`. */
+/**
+ * Makes the keys of one workflow and one job for docker-compose.yml: `npm run compose:keys`, once, before `docker compose up`. An argument
+ * names another folder than state/ beside this file.
+ */
 import { writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { prepareFolder, saveSession } from '../../src/demo/session.ts';
 import { generatePrivateJwk, importSigningKey } from '../../src/oauth/signing_key.ts';
 
-const folder = fileURLToPath(new URL('state', import.meta.url));
+const folder = process.argv[2] ?? fileURLToPath(new URL('state', import.meta.url));
 const clientKey = await generatePrivateJwk();
 const { publicJwk } = await importSigningKey(clientKey);
 await prepareFolder(folder);
@@ -26,4 +29,4 @@ await saveSession(folder, {
   clientKey,
   jobKey: await generatePrivateJwk(),
 });
-console.log('wrote examples/compose/state; next: docker compose up -d');
+console.log(`wrote ${folder}; next: docker compose up -d`);
