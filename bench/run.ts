@@ -21,8 +21,8 @@ import { type Measured, median, report } from './report.ts';
 import { type Caller, type Kind, makeCaller, makeRequests } from './requests.ts';
 
 const QUICK = process.argv.includes('--quick');
-const ROUNDS = QUICK ? 2 : 7;
-const REQUESTS = QUICK ? 1000 : 4000;
+const ROUNDS = QUICK ? 2 : 5;
+const REQUESTS = QUICK ? 1000 : 2500;
 const CONNECTIONS = 32;
 const LAYERS: readonly Layer[] = ['token', 'dpop', 'memory', 'redis', 'policy', 'record'];
 /** Kinds of traffic, the status that is right for each, and who gets it. */

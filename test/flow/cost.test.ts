@@ -14,6 +14,8 @@ import { makeCaller, makeRequests } from '../../bench/requests.ts';
 const BOUND = 8;
 const ROUNDS = 3;
 const REQUESTS = 1000;
+/** Bounds a machine on which everything takes long; nothing is judged by it. */
+const PATIENCE_MS = 120_000;
 
 describe('cost of a request, by the processor time of whole processes in one run', () => {
   const place = new Place();
@@ -39,15 +41,19 @@ describe('cost of a request, by the processor time of whole processes in one run
     upstream.close();
   });
 
-  it(`the whole chain costs at most ${BOUND} times what a bare undici proxy costs, and lets nothing through for it`, async () => {
-    const ratios: number[] = [];
-    for (let round = 0; round <= ROUNDS; round++) {
-      const requests = await makeRequests(setting.caller, 'get', REQUESTS);
-      const bare = await measure(proxy, requests, { connections: 16, status: 200 });
-      const whole = await measure(gateway, requests, { connections: 16, status: 200 });
-      await expectRefusals(gateway, setting.caller, requests);
-      if (round > 0) ratios.push(whole.cpuUs / bare.cpuUs); // The first round warms both up.
-    }
-    expect(median(ratios)).toBeLessThan(BOUND);
-  });
+  it(
+    `the whole chain costs at most ${BOUND} times what a bare undici proxy costs, and lets nothing through for it`,
+    async () => {
+      const ratios: number[] = [];
+      for (let round = 0; round <= ROUNDS; round++) {
+        const requests = await makeRequests(setting.caller, 'get', REQUESTS);
+        const bare = await measure(proxy, requests, { connections: 16, status: 200 });
+        const whole = await measure(gateway, requests, { connections: 16, status: 200 });
+        await expectRefusals(gateway, setting.caller, requests);
+        if (round > 0) ratios.push(whole.cpuUs / bare.cpuUs); // The first round warms both up.
+      }
+      expect(median(ratios)).toBeLessThan(BOUND);
+    },
+    PATIENCE_MS,
+  );
 });
