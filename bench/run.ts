@@ -7,6 +7,7 @@ import { spawnSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join, resolve } from 'node:path';
+import { parseArgs } from 'node:util';
 import { startApache } from './contenders/apache.ts';
 import type { Contender, Setting } from './contenders/contender.ts';
 import { compileStarterPolicy, type Layer, startGateway, startLayer } from './contenders/gateway.ts';
@@ -20,9 +21,17 @@ import { profileGateway } from './profile.ts';
 import { type Measured, median, report } from './report.ts';
 import { type Caller, type Kind, makeCaller, makeRequests } from './requests.ts';
 
-const QUICK = process.argv.includes('--quick');
-const ROUNDS = QUICK ? 2 : 5;
-const REQUESTS = QUICK ? 1000 : 2500;
+const OPTIONS = {
+  /** A minute's look at the main contenders; nothing is written. */
+  quick: { type: 'boolean', default: false },
+  rounds: { type: 'string' },
+  /** In each batch. */
+  requests: { type: 'string' },
+} as const;
+const given = parseArgs({ options: OPTIONS }).values;
+const QUICK = given.quick;
+const ROUNDS = Number(given.rounds ?? (QUICK ? 2 : 5));
+const REQUESTS = Number(given.requests ?? (QUICK ? 1000 : 2500));
 const CONNECTIONS = 32;
 const LAYERS: readonly Layer[] = ['token', 'dpop', 'memory', 'redis', 'policy', 'record'];
 /** Kinds of traffic, the status that is right for each, and who gets it. */
