@@ -13,8 +13,6 @@ export interface Unreadable {
 
 /** Bytes that are not HTTP still are a request: it is answered where an answer can be told from others, and recorded. */
 export function answerUnreadable(stages: Stages, connections: Connections, { error, socket }: Unreadable): void {
-  // RFC 9112 §9.6: what comes after `Connection: close` is not read; the answer before it is still under way.
-  if (error.code === 'HPE_CLOSED_CONNECTION') return;
   const denial = denialOfParseError(error);
   // The connection broke, or nothing was ever sent on it: there is nobody to answer, and no request.
   if (denial === null || (denial.reason === 'request.timeout' && (socket as Socket).bytesRead === 0)) {
