@@ -39,7 +39,7 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   broker: PARTY,
   agent: PARTY,
   rego: ['kernel'],
-  insight: ['kernel', 'policy', 'rego', 'audit', 'config'],
+  insight: ['kernel', 'request', 'policy', 'rego', 'audit', 'config'],
   demo: [...PARTY, 'gateway', 'authserver'],
   cli: [
     'kernel',

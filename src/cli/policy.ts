@@ -1,7 +1,10 @@
 import { Command } from 'commander';
 import { policyBuildCommand } from './policy_build.ts';
 import { policyCheckCommand } from './policy_check.ts';
+import { policyEvalCommand, policyExplainCommand } from './policy_eval.ts';
 import { policyFmtCommand } from './policy_fmt.ts';
+import { policyMutateCommand } from './policy_mutate.ts';
+import { policyNewCommand } from './policy_new.ts';
 import { policyTestCommand } from './policy_test.ts';
 
 /** `sallyport policy …`: what authors of policies work with; OPA's own toolchain on board. */
@@ -11,5 +14,9 @@ export function policyCommand(): Command {
     .addCommand(policyCheckCommand())
     .addCommand(policyFmtCommand())
     .addCommand(policyTestCommand())
-    .addCommand(policyBuildCommand());
+    .addCommand(policyBuildCommand())
+    .addCommand(policyEvalCommand())
+    .addCommand(policyExplainCommand())
+    .addCommand(policyMutateCommand())
+    .addCommand(policyNewCommand());
 }
