@@ -4,6 +4,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { eventually } from '../support/eventually.ts';
 import { GatewayProcess } from '../support/gateway_process.ts';
 import { type RecordingUpstream, startRecordingUpstream } from '../support/recording_upstream.ts';
+import { startRedis } from '../support/redis_server.ts';
 
 /** A policy that is changed on disk while a gateway, a process of its own, serves calls. */
 
@@ -89,6 +90,31 @@ describe('a policy that changes on disk', () => {
     expect(await gateway.stop()).toBe(0);
     expect(gateway.program.errors()).not.toMatch(/eyJ[\w-]{20,}/);
   });
+
+  it('counts in every process at once', { timeout: 120_000 }, async () => {
+    const redis = await startRedis();
+    try {
+      const replay = { store: 'redis', redis: { url: redis.url } };
+      gateway = await GatewayProcess.start({ upstream: upstream.origin, config: { processes: 2, replay } });
+      const { body } = await gateway.page('/readyz');
+      expect(JSON.parse(body)).toMatchObject({
+        ready: true,
+        checks: [{ name: 'workers', detail: '2 of 2 answer' }, {}],
+      });
+      expect(new Set(await Promise.all(outcomes(12)))).toEqual(new Set([200]));
+      gateway.edit('starter/data.json', refuseTokensWithoutJob);
+      await eventually(
+        'every process refuses',
+        async () => (await Promise.all(outcomes(12))).every(isForbidden),
+        COMPILES,
+      );
+      // Connections go to the processes in turn, so twelve at once reach both.
+      expect(new Set(await Promise.all(outcomes(24)))).toEqual(new Set([403]));
+      expect(await gateway.stop()).toBe(0);
+    } finally {
+      await redis.stop();
+    }
+  });
 });
 
 function linesOf(file: string): string[] {
@@ -99,3 +125,10 @@ function lastReasonIn(file: string): string | undefined {
   const last = JSON.parse(linesOf(file).at(-1) ?? '{}') as { custom?: { sallyport: { reason?: string } } };
   return last.custom?.sallyport.reason;
 }
+
+/** The statuses of calls that are made at once, each on a connection of its own where the client takes one. */
+function outcomes(count: number): Promise<number>[] {
+  return Array.from({ length: count }, async () => (await gateway.call()).status);
+}
+
+const isForbidden = (status: number) => status === 403;

@@ -56,6 +56,8 @@ export interface Outcome {
 export interface WireOptions {
   readonly config?: Record<string, unknown>;
   readonly route?: Record<string, unknown>;
+  /** Several routes instead of the usual one, with the upstream that records. */
+  readonly upstreamRoutes?: (upstream: { readonly url: string }) => Record<string, unknown>[];
   /** Seconds; default {@link NOW}. */
   readonly now?: number;
 }
@@ -81,12 +83,16 @@ export class Wire {
     this.#records = new RecordReader(parts.gateway.recordsFile);
   }
 
-  static async start({ config, route, now = NOW }: WireOptions = {}): Promise<Wire> {
+  static async start({ config, route, upstreamRoutes, now = NOW }: WireOptions = {}): Promise<Wire> {
     const time = { now };
     const upstream = await startRecordingUpstream();
     const gateway = await startTestGateway({
       upstream: upstream.origin,
-      config: { public_origin: ORIGIN, ...config },
+      config: {
+        public_origin: ORIGIN,
+        ...config,
+        ...(upstreamRoutes && { routes: upstreamRoutes({ url: upstream.origin }) }),
+      },
       route: { resource: RESOURCE, ...route },
       clock: () => time.now * 1000,
     });
