@@ -33,8 +33,10 @@ export class Place {
   readonly #children = new Set<ChildProcess>();
 
   constructor() {
+    // SIGTERM, since a killed Apache or nginx would leave its own children behind.
     process.once('exit', () => {
-      for (const child of this.#children) child.kill('SIGKILL');
+      for (const child of this.#children) child.kill('SIGTERM');
+      rmSync(this.folder, { recursive: true, force: true });
     });
   }
 
