@@ -87,7 +87,8 @@ function writeConfig(
   const replay =
     redis === null
       ? { store: 'memory', memory_limit: 5_000_000 }
-      : { store: 'redis', redis: { url: `redis://127.0.0.1:${redis.port}` } };
+      : // A machine that stops this process for a moment is no outage of Redis, and would end the run with a 503.
+        { store: 'redis', redis: { url: `redis://127.0.0.1:${redis.port}`, command_timeout_ms: 5000 } };
   const config = {
     version: 1,
     listen: { port },
