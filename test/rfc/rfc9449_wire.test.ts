@@ -308,7 +308,7 @@ describe('RFC 9449 §4.3 check 11: time', () => {
 
 describe('RFC 9449 §4.3 check 12: token and key', () => {
   it.each([
-    ['of another text', (ath: string) => `A${ath.slice(1)}`],
+    ['of another text', (ath: string) => `${ath.startsWith('A') ? 'B' : 'A'}${ath.slice(1)}`],
     ['with padding', (ath: string) => `${ath}=`],
     ['in hexadecimal', (ath: string) => Buffer.from(ath, 'base64url').toString('hex')],
     ['in base64', (ath: string) => Buffer.from(ath, 'base64url').toString('base64')],
