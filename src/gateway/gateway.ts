@@ -1,5 +1,6 @@
 import type { Server } from 'node:http';
 import { type AdminView, type RunningAdmin, startAdmin } from '../admin/admin.ts';
+import { within } from '../audit/within.ts';
 import type { GatewayConfig } from '../config/schema.ts';
 import type { Clock } from '../kernel/clock.ts';
 import { createHttpServer } from '../net/http_server.ts';
@@ -10,10 +11,9 @@ import type { PolicyArtifact } from '../policy/artifact.ts';
 import type { Log } from '../telemetry/log.ts';
 import { createMetrics, type Metrics, type MetricsSnapshot } from '../telemetry/metrics.ts';
 import { createTraces } from '../telemetry/traces.ts';
-import { type CompiledPolicy, startCompiledPolicy } from './compiled_policy.ts';
 import { originOf } from './describe.ts';
 import { createHandlers, type GatewayHandlers, type Stages } from './handler.ts';
-import { PolicyHolder } from './policy_holder.ts';
+import { type PolicySource, startCompiledPolicy, takePolicy } from './policy_source.ts';
 import type { Running } from './processes.ts';
 import { type Readiness, readinessOf } from './readiness.ts';
 import { metricSourcesOf } from './sources.ts';
@@ -44,6 +44,8 @@ export interface RunningGateway extends Running {
   metricsSnapshot(): Promise<MetricsSnapshot>;
 }
 
+/** Milliseconds that a start waits for the keys of the issuers. */
+const KEYS_WAIT_MS = 1000;
 /** Milliseconds in which a caller that holds an idle connection may send a last request on it when the gateway stops. */
 const QUIET_MS = 250;
 /** Milliseconds that requests whose connections were cut may take to end in their records. */
@@ -54,20 +56,26 @@ const RECORDS_MS = 1500;
  * @throws Error that says what cannot work and what to do
  */
 export async function startGateway(config: GatewayConfig, options: GatewayOptions): Promise<RunningGateway> {
-  const { log, clock = Date.now } = options;
+  const { log, clock = Date.now, artifact, nonceSecret } = options;
   const tls = config.listen.tls === undefined ? null : readServerTls(config.listen.tls);
   const catalogues = loadCatalogues(config.routes);
-  const compiled = options.artifact === undefined ? await startCompiledPolicy(config.policy, { clock, log }) : null;
+  const services = await startServices({ config, clock, log, nonceSecret });
+  let policy: PolicySource | undefined;
   let gateway: Gateway | undefined;
   try {
-    const policy = compiled?.holder ?? (await PolicyHolder.start(options.artifact as PolicyArtifact, { clock, log }));
-    const parts = { config, catalogues, clock, log, policy, nonceSecret: options.nonceSecret };
-    gateway = new Gateway(parts, { services: await startServices(parts), compiled, tls });
+    // Last, since it takes longest.
+    policy = await (artifact === undefined
+      ? startCompiledPolicy(config.policy, { clock, log })
+      : takePolicy(artifact, { clock, log }));
+    const parts = { config, catalogues, clock, log, policy: policy.holder };
+    gateway = new Gateway(parts, { services, policy, tls });
+    // The first requests need not wait for keys that can be had; an issuer that is down does not keep the gateway from starting.
+    await within(KEYS_WAIT_MS, services.tokens.settled());
     await gateway.open(options);
     return gateway;
   } catch (error) {
-    compiled?.close();
-    await gateway?.close();
+    policy?.close();
+    await (gateway?.close() ?? closeServices(services));
     throw error;
   }
 }
@@ -75,8 +83,7 @@ export async function startGateway(config: GatewayConfig, options: GatewayOption
 /** What a gateway takes over: it closes them. */
 interface Holdings {
   readonly services: Services;
-  /** Null where another process compiles the policy. */
-  readonly compiled: CompiledPolicy | null;
+  readonly policy: PolicySource;
   readonly tls: ServerTlsOptions | null;
 }
 
@@ -86,7 +93,7 @@ class Gateway implements RunningGateway {
   adminOrigin: string | null = null;
   readonly #parts: StageParts;
   readonly #services: Services;
-  readonly #compiled: CompiledPolicy | null;
+  readonly #policy: PolicySource;
   readonly #handlers: GatewayHandlers;
   readonly #server: Server;
   readonly #version = packageVersion();
@@ -96,10 +103,10 @@ class Gateway implements RunningGateway {
   #tlsWatch: TlsWatch | null = null;
   #closed: Promise<boolean> | null = null;
 
-  constructor(parts: StageParts, { services, compiled, tls }: Holdings) {
+  constructor(parts: StageParts, { services, policy, tls }: Holdings) {
     this.#parts = parts;
     this.#services = services;
-    this.#compiled = compiled;
+    this.#policy = policy;
     this.#handlers = createHandlers(() => this.#stages as Stages);
     this.#server = createHttpServer(this.#handlers, parts.config.limits, tls);
     const sources = metricSourcesOf(services, parts.policy, this.#server);
@@ -135,7 +142,7 @@ class Gateway implements RunningGateway {
 
   async reload(): Promise<void> {
     this.reopenFiles();
-    await this.#compiled?.rebuild();
+    await this.#policy.rebuild();
   }
 
   readiness(): Readiness {
@@ -153,7 +160,7 @@ class Gateway implements RunningGateway {
 
   /** Upgrades first, since they may last; then the requests; then, when nothing needs them any more, the services. */
   async #end(): Promise<boolean> {
-    this.#compiled?.close();
+    this.#policy.close();
     this.#tlsWatch?.close();
     const { underWay } = this.#handlers;
     underWay.stop();

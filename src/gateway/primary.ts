@@ -3,10 +3,10 @@ import type { GatewayConfig } from '../config/schema.ts';
 import { newNonceSecret } from '../proof/nonce_secrets.ts';
 import type { Log } from '../telemetry/log.ts';
 import { aggregateMetrics, createMetrics, type MetricsSnapshot } from '../telemetry/metrics.ts';
-import { startCompiledPolicy } from './compiled_policy.ts';
 import type { PolicyHolder } from './policy_holder.ts';
+import { startCompiledPolicy } from './policy_source.ts';
 import type { Running } from './processes.ts';
-import type { Readiness } from './readiness.ts';
+import { policyCheck, type Readiness } from './readiness.ts';
 import { packageVersion } from './version.ts';
 import { Workers } from './workers.ts';
 
@@ -64,10 +64,9 @@ function adminView({ workers, count, policy, origin, listening }: Seen): AdminVi
     ready: async () => {
       const answers = await workers.ask<Readiness>('readiness');
       const failing = answers.flatMap((answer) => answer.checks.filter((check) => !check.ok));
-      const status = policy.status();
       const checks = [
         { name: 'workers', ok: answers.length === count, detail: `${answers.length} of ${count} answer` },
-        { name: 'policy', ok: true, detail: status.pendingFailure ?? status.revision },
+        policyCheck(policy),
         ...failing,
       ];
       return { ready: checks.every((check) => check.ok), origin, listening, checks };

@@ -21,14 +21,17 @@ export interface Circumstances {
   readonly stopping: boolean;
 }
 
-/**
- * What the services say of themselves. A policy that could not be replaced does not make the gateway unready: the one before it decides;
- * the detail says so.
- */
+/** A policy that could not be replaced does not make the gateway unready: the one before it decides; the detail says so. */
+export function policyCheck(policy: PolicyHolder): ReadinessCheck {
+  const { revision, pendingFailure } = policy.status();
+  const detail = pendingFailure === null ? revision : `${revision} (a newer one was refused: ${pendingFailure})`;
+  return { name: 'policy', ok: true, detail };
+}
+
+/** What the services say of themselves. */
 export function readinessOf({ tokens, stores, auditor }: Services, { policy, stopping }: Circumstances): Readiness {
   const { ready, issuers } = tokens.health();
   const replay = [...stores].map(([kind, store]) => ({ kind, ...store.health() }));
-  const { revision, pendingFailure } = policy.status();
   const checks: ReadinessCheck[] = [
     { name: 'issuers', ok: ready, detail: issuers.map(({ issuer, state }) => `${issuer}: ${state}`).join('; ') },
     {
@@ -36,11 +39,7 @@ export function readinessOf({ tokens, stores, auditor }: Services, { policy, sto
       ok: replay.every(({ healthy }) => healthy),
       detail: replay.map(({ kind, detail }) => (replay.length === 1 ? detail : `${kind}: ${detail}`)).join('; '),
     },
-    {
-      name: 'policy',
-      ok: true,
-      detail: pendingFailure === null ? revision : `${revision} (a newer one was refused: ${pendingFailure})`,
-    },
+    policyCheck(policy),
     { name: 'records', ok: auditor.available() },
     { name: 'running', ok: !stopping, ...(stopping && { detail: 'stopping' }) },
   ];

@@ -1,7 +1,6 @@
 import type { IncomingMessage } from 'node:http';
 import type { TLSSocket } from 'node:tls';
 import { type Auditor, createAuditor } from '../audit/auditor.ts';
-import { within } from '../audit/within.ts';
 import { type Catalogue, loadCatalogue } from '../config/catalogue.ts';
 import type { GatewayConfig, RouteConfig } from '../config/schema.ts';
 import { createForwarder, type Forwarder } from '../forward/forward.ts';
@@ -27,19 +26,20 @@ import { closeReplayStores, type ReplayStores, startReplayStores } from './repla
 import { serveResourceMetadata } from './resource_metadata.ts';
 import { buildRoutes } from './routes.ts';
 
-/** Milliseconds that a start waits for the keys of the issuers. */
-const KEYS_WAIT_MS = 1000;
-
-/** What the stages are made from. */
-export interface StageParts {
+/** What the services are made from. */
+export interface ServiceParts {
   readonly config: GatewayConfig;
-  /** The operations of each route, in the order of the routes; null where there are none. */
-  readonly catalogues: readonly (Catalogue | null)[];
   readonly clock: Clock;
   readonly log: Log;
-  readonly policy: PolicyHolder;
   /** The secret of nonces that the primary process gave to all its workers. */
   readonly nonceSecret?: Uint8Array | undefined;
+}
+
+/** What the stages are made from. */
+export interface StageParts extends ServiceParts {
+  /** The operations of each route, in the order of the routes; null where there are none. */
+  readonly catalogues: readonly (Catalogue | null)[];
+  readonly policy: PolicyHolder;
 }
 
 /** The parts with a life of their own: connections, caches, files. Started before the port is opened, closed after the last request. */
@@ -52,7 +52,7 @@ export interface Services {
 }
 
 /** Starts the services. @throws Error that says what cannot work and what to do; then none of them is left */
-export async function startServices(parts: StageParts): Promise<Services> {
+export async function startServices(parts: ServiceParts): Promise<Services> {
   const { config, clock, log } = parts;
   const { issuers, routes, limits, audit, policy, dpop } = config;
   const started: { -readonly [Name in keyof Services]?: Services[Name] } = {};
@@ -67,8 +67,6 @@ export async function startServices(parts: StageParts): Promise<Services> {
     const stores = await startReplayStores(config, clock);
     started.stores = stores;
     started.proofs = createProofVerifier({ dpop, stores, nonces, nonceIssuers: issuersWithNonce(config), clock });
-    // The first requests need not wait for keys that can be had; an issuer that is down does not keep the gateway from starting.
-    await within(KEYS_WAIT_MS, started.tokens.settled());
     const { tokens, forwarder, auditor, proofs } = started;
     return { tokens, forwarder, auditor, stores, proofs };
   } catch (error) {

@@ -1,30 +1,37 @@
 import type { GatewayConfig } from '../config/schema.ts';
 import type { Clock } from '../kernel/clock.ts';
+import type { PolicyArtifact } from '../policy/artifact.ts';
 import { watchPolicyFiles } from '../policy/watch.ts';
 import type { Log } from '../telemetry/log.ts';
 import { buildConfiguredPolicy } from './policy_build.ts';
 import { PolicyHolder } from './policy_holder.ts';
 
-/** A policy that this process compiles itself, at start and whenever its files change. */
-export interface CompiledPolicy {
+/** Where the policy of this process comes from. */
+export interface PolicySource {
   readonly holder: PolicyHolder;
-  /** Compiles again. @returns whether the newest policy is live now */
+  /** Compiles again, where this process compiles it. @returns whether the newest policy is live now */
   rebuild(): Promise<boolean>;
   /** Stops looking at the files. */
   close(): void;
 }
 
 /** What it is started with. */
-export interface CompiledPolicyParts {
+export interface PolicySourceParts {
   readonly clock: Clock;
   readonly log: Log;
+}
+
+/** Tries a policy that another process compiled, and will replace. @throws Error when it cannot be used */
+export async function takePolicy(artifact: PolicyArtifact, parts: PolicySourceParts): Promise<PolicySource> {
+  const holder = await PolicyHolder.start(artifact, parts);
+  return { holder, rebuild: () => Promise.resolve(true), close: () => undefined };
 }
 
 /** Compiles and tries the policy that the configuration names, and watches its files if it says so. @throws Error when it cannot be used */
 export async function startCompiledPolicy(
   policy: GatewayConfig['policy'],
-  { clock, log }: CompiledPolicyParts,
-): Promise<CompiledPolicy> {
+  { clock, log }: PolicySourceParts,
+): Promise<PolicySource> {
   let holder: PolicyHolder | undefined;
   const rebuild = async (): Promise<boolean> => {
     // A change during the first build comes here before there is anything to replace; it is built again below.
