@@ -46,7 +46,8 @@ async function mutate(folder: string, flags: MutateFlags, engine: RegoEngine): P
   const reports: (MutateReport & { entrypoint: string })[] = [];
   for (const entrypoint of entrypoints) {
     const examples = await examplesFor(project, { entrypoint, flags }, engine);
-    const report = await mutatePolicy(project, { entrypoint, examples, explained }, engine);
+    const about = explained.filter((flip) => flip.entrypoint === undefined || flip.entrypoint === entrypoint);
+    const report = await mutatePolicy(project, { entrypoint, examples, explained: about }, engine);
     if ('findings' in report) {
       if (flags.json) sayJson({ ok: false, findings: report.findings });
       else for (const finding of report.findings) say(findingLines(project, finding).join('\n'));
@@ -57,7 +58,16 @@ async function mutate(folder: string, flags: MutateFlags, engine: RegoEngine): P
   const tried = reports.every(({ allowed, denied }) => allowed + denied > 0);
   const ok = tried && reports.every(({ flips }) => flips.every(({ because }) => because !== undefined));
   if (flags.json) sayJson({ ok, reports });
-  else for (const report of reports) print(project, report);
+  else {
+    for (const report of reports) print(project, report);
+    const unused = reports[0]?.unused.filter((flip) => reports.every((report) => report.unused.includes(flip))) ?? [];
+    const stale = [
+      ...unused,
+      ...reports.flatMap((report) => report.unused.filter((flip) => flip.entrypoint !== undefined)),
+    ];
+    for (const { path, change } of new Set(stale))
+      say(`note: nothing here needs the explanation of ${visible(path)} ${change}`);
+  }
   return ok ? 0 : 1;
 }
 
@@ -82,10 +92,9 @@ async function examplesFor(
 }
 
 function print(project: PolicyProject, report: MutateReport & { entrypoint: string }): void {
-  const { entrypoint, allowed, denied, mutants, flips, unused } = report;
+  const { entrypoint, allowed, denied, mutants, flips } = report;
   const open = flips.filter(({ because }) => because === undefined);
   for (const flip of open) say(flipLines(project, flip).join('\n'));
-  for (const { path, change } of unused) say(`note: nothing here needs the explanation of ${visible(path)} ${change}`);
   say(`${entrypoint}: ${count(allowed, 'allowed example')}, ${denied} denied; ${count(mutants, 'evaluation')}`);
   if (allowed + denied === 0) say('no example: write a test that asks this rule, or a golden.json');
   else say(`${count(open.length, 'unexplained flip')}, ${flips.length - open.length} explained`);

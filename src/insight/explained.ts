@@ -8,10 +8,12 @@ export interface Explanation {
   readonly path: string;
   readonly change: Change;
   readonly because: string;
+  /** The rule that it is about; absent: each one. */
+  readonly entrypoint?: string;
 }
 
 /**
- * Reads explained flips: `{flips: [{path, change, because}]}`, JSON or YAML.
+ * Reads explained flips: `{flips: [{path, change, because, entrypoint?}]}`, JSON or YAML.
  * @throws Error that names the file and the entry
  */
 export async function readExplanations(file: string): Promise<readonly Explanation[]> {
@@ -27,9 +29,10 @@ export async function readExplanations(file: string): Promise<readonly Explanati
 
 function problemOf(flip: unknown): string | null {
   if (!isObject(flip)) return 'must be an object';
-  const { path, change, because, ...unknown } = flip;
+  const { path, change, because, entrypoint = '', ...unknown } = flip;
   const [other] = Object.keys(unknown);
   if (other !== undefined) return `has an unknown member ${other}`;
+  if (typeof entrypoint !== 'string') return 'entrypoint must be a text, such as sallyport/decision';
   if (typeof path !== 'string' || !/^\/(input|data)\//.test(path)) return 'path must begin with /input/ or /data/';
   if (change !== 'removed' && change !== 'nulled') return 'change must be removed or nulled';
   return typeof because === 'string' && because.trim() !== '' ? null : 'because must say why this is meant';

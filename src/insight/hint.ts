@@ -19,7 +19,8 @@ export function hintFor(diagnostic: RegoDiagnostic): string | null {
     return `nothing gives ${unsafe} a value here: import it, assign it, or bind it with "some ${unsafe} in ..."`;
   }
   if (UNUSED.test(message)) return 'remove it, or write _ in its place';
-  if (code === 'rego_recursion_error') return 'a rule may not use itself, also not by way of others';
+  if (code === 'rego_recursion_error')
+    return 'a rule may not use itself, also not by way of the whole package: of data beside it, name the member';
   if (code === 'rego_parse_error' && message.includes('unexpected eof')) return 'a bracket or brace is not closed';
   return null;
 }

@@ -1,0 +1,63 @@
+# METADATA
+# title: Break-glass
+# description: |
+#   In an emergency a job may do the operations that data.json lists, for a short while, with a named approver who is not
+#   the one that runs the job. The authorization server puts the claim break_glass into the token: {approver, reason,
+#   not_before, not_after}, times in seconds since the Unix epoch. Without it this policy allows nothing.
+package examples.break_glass
+
+# METADATA
+# title: The decision
+# entrypoint: true
+# scope: document
+decision := {"allow": true} if count(denials) == 0
+
+decision := {"allow": false, "reasons": [denial | some denial in denials]} if count(denials) > 0
+
+denials contains {
+	"code": "not_an_emergency_operation",
+	"message": "This operation is not among those for emergencies.",
+} if {
+	not operation_listed
+}
+
+denials contains {
+	"code": "not_approved",
+	"message": "The token names no approver from the list, or one who runs the job, or no reason.",
+} if {
+	not approved
+}
+
+denials contains {
+	"code": "outside_the_window",
+	"message": "The approval does not hold at this time, or holds for too long.",
+} if {
+	not in_window
+}
+
+approval := input.token.claims.break_glass
+
+operation_listed if input.operation.name in data.examples.break_glass.operations[input.operation.service]
+
+approved if {
+	is_array(data.examples.break_glass.approvers)
+	is_string(approval.approver)
+	approval.approver in data.examples.break_glass.approvers
+
+	# Four eyes: without an actor nobody can say that these are two people.
+	is_string(input.job.actor)
+	approval.approver != input.job.actor
+	is_string(approval.reason)
+	approval.reason != ""
+}
+
+# null is less than every number, and every number less than a text: only numbers are compared.
+in_window if {
+	is_number(approval.not_before)
+	is_number(approval.not_after)
+	is_number(input.request.time)
+	is_number(data.examples.break_glass.maximum_seconds)
+	approval.not_before <= input.request.time
+	input.request.time < approval.not_after
+	approval.not_after - approval.not_before <= data.examples.break_glass.maximum_seconds
+}
