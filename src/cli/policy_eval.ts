@@ -2,6 +2,7 @@ import { Command } from 'commander';
 import type { ExplainedDecision } from '../insight/evaluate.ts';
 import type { PolicyProject } from '../insight/project.ts';
 import { sameValue } from '../insight/same_value.ts';
+import type { RegoEngine } from '../rego/engine_host.ts';
 import type { EvaluatedRule } from '../rego/eval.ts';
 import { visible } from '../telemetry/single_line.ts';
 import { findingLines, lineOf, placeText, sourceLines } from './policy_print.ts';
@@ -40,12 +41,24 @@ export function policyExplainCommand(): Command {
 }
 
 function questionCommand(name: string, description: string, whole: boolean): Command {
-  return new Command(name)
+  const command = new Command(name)
     .description(`${description}; exits 0 whether it is allowed or refused`)
     .argument('[folder]', 'folder of Rego', 'policies')
     .option('--input <file>', 'an input document, JSON')
     .option('--record <file>', 'a file of records, with --decision')
-    .option('--decision <id>', 'the decision in the file of records')
+    .option('--decision <id>', 'the decision in the file of records');
+  return withDescription(command)
+    .option('--entrypoint <path>', 'the rule that is asked', 'sallyport/decision')
+    .option('--data <file>', 'data merged over that of the folder; may be given several times', collect, [])
+    .option('--json', 'for machines')
+    .action((folder: string, flags: EvalFlags) =>
+      withEngine({ json: flags.json === true }, (engine) => answer({ folder, flags, whole }, engine)),
+    );
+}
+
+/** The options of a described request. */
+function withDescription(command: Command): Command {
+  return command
     .option('--method <method>', 'of a described request, with --path and --catalogue')
     .option('--path <path>', 'path and query, as they would be sent')
     .option('--catalogue <file>', 'operation catalogue of the route')
@@ -56,25 +69,27 @@ function questionCommand(name: string, description: string, whole: boolean): Com
     .option('--body <json>', 'body, where the route shows it', jsonOf)
     .option('--origin <origin>', 'scheme and authority that callers use', 'https://cloud.example.com')
     .option('--resource <uri>', 'audience of the token; default: the origin')
-    .option('--time <time>', 'when the request arrives; default: now', secondsOf)
-    .option('--entrypoint <path>', 'the rule that is asked', 'sallyport/decision')
-    .option('--data <file>', 'data merged over that of the folder; may be given several times', collect, [])
-    .option('--json', 'for machines')
-    .action((folder: string, flags: EvalFlags) =>
-      withEngine({ json: flags.json === true }, async (engine) => {
-        const { readProject } = await import('../insight/project.ts');
-        const { explainDecision } = await import('../insight/evaluate.ts');
-        const question = await readQuestion(flags);
-        const project = await readProject(folder, flags.data);
-        const { entrypoint } = flags;
-        const { trace, ...decision } = await explainDecision(project, { entrypoint, input: question.input }, engine);
-        const { recorded } = question;
-        if (flags.json) {
-          sayJson({ ...decision, input: question.input, ...(recorded && { recorded }), ...(whole && { trace }) });
-        } else print(project, { decision, question, whole });
-        return decision.findings.length === 0 ? 0 : 1;
-      }),
-    );
+    .option('--time <time>', 'when the request arrives; default: now', secondsOf);
+}
+
+interface EvalRequest {
+  readonly folder: string;
+  readonly flags: EvalFlags;
+  readonly whole: boolean;
+}
+
+async function answer({ folder, flags, whole }: EvalRequest, engine: RegoEngine): Promise<number> {
+  const { readProject } = await import('../insight/project.ts');
+  const { explainDecision } = await import('../insight/evaluate.ts');
+  const question = await readQuestion(flags);
+  const project = await readProject(folder, flags.data);
+  const { entrypoint } = flags;
+  const { trace, ...decision } = await explainDecision(project, { entrypoint, input: question.input }, engine);
+  const { recorded } = question;
+  if (flags.json) {
+    sayJson({ ...decision, input: question.input, ...(recorded && { recorded }), ...(whole && { trace }) });
+  } else print(project, { decision, question, whole });
+  return decision.findings.length === 0 ? 0 : 1;
 }
 
 interface Told {

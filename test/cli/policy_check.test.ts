@@ -2,6 +2,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
 import { requiredBuiltins } from '../../src/rego/required_builtins.ts';
+import { runSallyport } from '../support/program.ts';
 import { makePolicyFolder, type PolicyFolder, SOUND } from './policy_folder.ts';
 
 const folders: PolicyFolder[] = [];
@@ -57,6 +58,24 @@ describe('sallyport policy check', TIMEOUT, () => {
     const [usage, missing] = await Promise.all([folder.policy('check', '--wat'), folder.policy('check', 'elsewhere')]);
     expect(usage.code).toBe(2);
     expect(missing).toMatchObject({ code: 1, errors: expect.stringContaining('elsewhere cannot be read') });
+  });
+});
+
+describe('sallyport policy check --watch', TIMEOUT, () => {
+  it('checks again after a change, also of a test, goes on after a failure, and ends in order on SIGTERM', async () => {
+    const folder = folderOf(SOUND);
+    const program = runSallyport(dirname(folder.path), 'policy', 'check', '--watch');
+    try {
+      await program.says('no problem');
+      folder.write({ 'p/other_test.rego': 'package other_test\n\ntest_a if missing\n' });
+      await program.says('policies/p/other_test.rego:3:11: var missing is unsafe');
+      folder.write({ 'p/data.json': '{' });
+      await program.says('data.json is not JSON');
+      program.child.kill('SIGTERM');
+      expect(await program.ended).toBe(0);
+    } finally {
+      program.child.kill('SIGKILL');
+    }
   });
 });
 
