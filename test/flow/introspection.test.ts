@@ -4,7 +4,7 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { exportJWK } from 'jose';
-import { type Adapter, type AdapterPayload, type Configuration, Provider } from 'oidc-provider';
+import { type Configuration, Provider } from 'oidc-provider';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { CLIENT_ASSERTION_TYPE, makeClientAssertion } from '../../src/oauth/client_assertion.ts';
 import { TokenClient } from '../../src/oauth/client_credentials.ts';
@@ -12,6 +12,7 @@ import { makeProof } from '../../src/oauth/dpop_proof.ts';
 import { discoverMetadata } from '../../src/oauth/metadata.ts';
 import { generatePrivateJwk, importSigningKey, publicPartOf, type SigningKey } from '../../src/oauth/signing_key.ts';
 import { startTestGateway, type TestGateway } from '../support/gateway.ts';
+import { inMemoryAdapter } from '../support/oidc_adapter.ts';
 import { OK, RecordingUpstream } from '../support/recording_upstream.ts';
 
 const RESOURCE = 'https://cloud.example.com/v1';
@@ -47,7 +48,7 @@ beforeEach(async () => {
   });
   const provider = new Provider(issuer, {
     ...configuration(),
-    adapter: () => inMemory(),
+    adapter: () => inMemoryAdapter(),
     clients: [client('wf-4711', clientJwk, ['client_credentials']), client('gateway', gatewayJwk, [])],
     jwks: { keys: [{ ...issuerJwk, kid: 'as-1', use: 'sig' }] },
   } as Configuration);
@@ -67,20 +68,6 @@ afterEach(async () => {
   await new Promise((resolve) => server.close(resolve));
   rmSync(folder, { recursive: true, force: true });
 });
-
-/** Keeps what the provider issues, for as long as a test lasts. */
-function inMemory(): Adapter {
-  const kept = new Map<string, AdapterPayload>();
-  return {
-    find: async (id) => kept.get(id),
-    upsert: async (id, payload) => void kept.set(id, payload),
-    destroy: async (id) => void kept.delete(id),
-    findByUid: async () => undefined,
-    findByUserCode: async () => undefined,
-    consume: async () => undefined,
-    revokeByGrantId: async () => undefined,
-  };
-}
 
 function configuration(): Configuration {
   return {

@@ -1,7 +1,8 @@
 import { createServer, type IncomingMessage, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { exportJWK, generateKeyPair, type JWK } from 'jose';
-import { type Adapter, type AdapterPayload, type Configuration, Provider } from 'oidc-provider';
+import { type Configuration, Provider } from 'oidc-provider';
+import { inMemoryAdapter } from './oidc_adapter.ts';
 
 /** What a foreign authorization server is set up with. */
 export interface ForeignOptions {
@@ -53,7 +54,7 @@ export async function newKey(alg: string): Promise<JWK> {
 
 function configuration({ clientJwk, alg }: ForeignOptions, jwk: JWK): Configuration {
   return {
-    adapter: () => inMemory(),
+    adapter: () => inMemoryAdapter(),
     jwks: { keys: [jwk] },
     clients: [
       {
@@ -96,20 +97,6 @@ function configuration({ clientJwk, alg }: ForeignOptions, jwk: JWK): Configurat
       },
     },
   } as unknown as Configuration;
-}
-
-/** Keeps what the provider issues for as long as a test lasts. */
-function inMemory(): Adapter {
-  const kept = new Map<string, AdapterPayload>();
-  return {
-    find: async (id) => kept.get(id),
-    upsert: async (id, payload) => void kept.set(id, payload),
-    destroy: async (id) => void kept.delete(id),
-    findByUid: async () => undefined,
-    findByUserCode: async () => undefined,
-    consume: async () => undefined,
-    revokeByGrantId: async () => undefined,
-  };
 }
 
 async function close(server: Server): Promise<void> {
