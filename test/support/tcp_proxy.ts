@@ -8,8 +8,8 @@ export interface TcpProxy {
   stallAnswers(): void;
   /** Hands over what was held back, and everything from now on. */
   resumeAnswers(): void;
-  /** Cuts each connection at the moment its next answer arrives: the command was executed, the answer is lost. */
-  cutAtNextAnswer(): void;
+  /** Cuts each connection when an answer that is picked arrives: the command was executed, its answer is lost. */
+  cutAtAnswer(picks: (answer: Buffer) => boolean): void;
   /** Cuts every connection now. */
   cutAll(): void;
   /** Connections accepted since start. */
@@ -21,7 +21,7 @@ export interface TcpProxy {
 export async function startProxy(targetPort: number): Promise<TcpProxy> {
   const pairs = new Set<readonly [Socket, Socket]>();
   let stalled = false;
-  let cutNext = false;
+  let cutsAt: (answer: Buffer) => boolean = () => false;
   let accepted = 0;
 
   const server = createServer((client) => {
@@ -36,7 +36,7 @@ export async function startProxy(targetPort: number): Promise<TcpProxy> {
       upstream.destroy();
     };
     client.on('data', (data) => upstream.write(data));
-    upstream.on('data', (data) => (cutNext ? cut() : client.write(data)));
+    upstream.on('data', (data) => (cutsAt(data) ? cut() : client.write(data)));
     for (const socket of pair) socket.on('close', cut).on('error', cut);
   });
   server.listen(0, '127.0.0.1');
@@ -53,11 +53,11 @@ export async function startProxy(targetPort: number): Promise<TcpProxy> {
     },
     resumeAnswers() {
       stalled = false;
-      cutNext = false;
+      cutsAt = () => false;
       for (const [, upstream] of pairs) upstream.resume();
     },
-    cutAtNextAnswer() {
-      cutNext = true;
+    cutAtAnswer(picks) {
+      cutsAt = picks;
     },
     cutAll,
     accepted: () => accepted,
