@@ -8,6 +8,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 const HOST = '127.0.0.1';
 const READY_MS = 20_000;
 const STOP_MS = 5000;
+/** Programs that are ending may still write. */
+const REMOVAL = { recursive: true, force: true, maxRetries: 10, retryDelay: 100 } as const;
 
 /** A program that runs for the benchmark, and listens. */
 export interface Program {
@@ -36,7 +38,6 @@ export class Place {
     // SIGTERM, since a killed Apache or nginx would leave its own children behind.
     process.once('exit', () => {
       for (const child of this.#children) child.kill('SIGTERM');
-      rmSync(this.folder, { recursive: true, force: true });
     });
   }
 
@@ -75,7 +76,7 @@ export class Place {
         }),
     );
     await Promise.all(ending);
-    rmSync(this.folder, { recursive: true, force: true });
+    rmSync(this.folder, REMOVAL);
   }
 }
 

@@ -46,7 +46,9 @@ await main();
 
 async function main(): Promise<void> {
   const place = new Place();
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1));
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+    process.once(signal, () => void place.close().finally(() => process.exit(1)));
+  }
   try {
     const caller = makeCaller(await freePort());
     const cores = availableParallelism();
