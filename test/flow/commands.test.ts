@@ -64,6 +64,7 @@ describe('sallyport config check', { timeout: 60_000 }, () => {
       'audience https://cloud.example.com/v1',
       'bindings dpop, bearer (warning: a bearer token can be used by whoever holds it)',
       'methods GET, HEAD, POST, PUT, PATCH, DELETE',
+      'proofs nonce off, single use: memory',
       'operations 16',
       '',
     ]);

@@ -750,6 +750,7 @@ describe('RFC 9449 §7.1, figure 13 and the other examples', () => {
       thumbprint: jkt,
       jti: 'e1j3V_bKic8-LAEB',
       issuedAt: 1_562_262_618,
+      nonce: null,
     });
     expect(await verifyExample(then, figure13, place)).toMatchObject({ reason: 'proof.replayed' });
     then.now += 61_000;
