@@ -24,7 +24,10 @@ export function policyMutateCommand(): Command {
   return new Command('mutate')
     .description('take away each field of each example in turn, and report every denial that becomes an allow by that')
     .argument('[folder]', 'folder of Rego', 'policies')
-    .option('--entrypoint <path>', 'the rule that is asked; default: each that is annotated as an entrypoint')
+    .option(
+      '--entrypoint <path>',
+      'the rule that is asked; default: each that is annotated as an entrypoint or has golden cases',
+    )
     .option('--run <pattern>', 'examples of the tests whose full name matches this regular expression only')
     .option('--explained <file>', 'flips that are meant, with why (default: explained_flips.yaml of the folder)')
     .option('--data <file>', 'data merged over that of the folder; may be given several times', collect, [])

@@ -8,7 +8,7 @@ import type { PolicyProject } from './project.ts';
 
 /** Tests in compiled form. */
 export interface CompiledTests {
-  /** Files of tests that are not among them: OPA's compiler takes them for the interpreter only (functions replaced by `with`, say). */
+  /** Files of tests that are not among them: OPA's build refuses them, though its interpreter takes them. */
   readonly leftOut: readonly string[];
   /** The value of a test's rule, such as `data.p_test.test_a`. */
   evaluate(rule: string, nowMs: number): Promise<RuleOutcome>;

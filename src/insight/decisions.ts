@@ -27,9 +27,8 @@ export async function tryDecisions(
   engine: RegoEngine,
 ): Promise<DecisionReport> {
   const golden = filter === undefined ? await readGolden(project) : [];
-  const marked = await entrypointsOf(project, engine);
   const report = { decisions: 0, differences: [] as Difference[], broken: [] as DecisionReport['broken'][number][] };
-  for (const entrypoint of new Set([...marked, ...golden.map((row) => row.entrypoint)])) {
+  for (const entrypoint of await entrypointsOf(project, engine)) {
     const compiled = await compileProject(project, entrypoint, engine);
     if ('findings' in compiled) return { ...report, diagnostics: compiled.findings };
     const query = { entrypoint, ...(filter === undefined ? {} : { filter }) };

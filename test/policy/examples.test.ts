@@ -6,6 +6,7 @@ import { readGolden } from '../../src/insight/golden.ts';
 import { mutatePolicy } from '../../src/insight/mutate.ts';
 import { allPassed, testProject } from '../../src/insight/policy_test.ts';
 import { type PolicyProject, readProject } from '../../src/insight/project.ts';
+import { buildPolicy } from '../../src/rego/build.ts';
 import { regoEngine } from '../support/rego.ts';
 
 const FOLDER = resolve(import.meta.dirname, '../../policies');
@@ -32,6 +33,16 @@ describe('the policies that come with Sallyport', { timeout: 120_000 }, () => {
     expect(allPassed(report)).toBe(true);
     expect(report.decisions).toBeGreaterThan(150);
     expect(report.coverage?.percent).toBeGreaterThanOrEqual(95);
+  });
+
+  it('the policy of a gateway carries nothing of the examples', async () => {
+    const starter = { ...project, modules: project.modules.filter(({ path }) => !path.startsWith('examples/')) };
+    const sizes = [project, starter].map(async ({ modules, data }) => {
+      const built = await buildPolicy({ modules, data, entrypoints: ['sallyport/decision'] }, regoEngine);
+      return built.ok ? [built.entrypoints, built.wasm.length] : built.diagnostics;
+    });
+    const [whole, alone] = await Promise.all(sizes);
+    expect(whole).toEqual(alone);
   });
 
   it.each(ENTRYPOINTS)('%s allows nothing for want of a field, but for what is explained', async (entrypoint) => {

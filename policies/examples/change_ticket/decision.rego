@@ -12,7 +12,7 @@ import data.lib.scopes
 
 # METADATA
 # title: The decision
-# entrypoint: true
+# description: Not marked as an entrypoint, so that a gateway that is asked for another rule does not carry it.
 # scope: document
 decision := {"allow": true} if count(denials) == 0
 
