@@ -166,7 +166,15 @@ class Gateway implements RunningGateway {
     underWay.stop();
     this.#services.forwarder.endUpgrades();
     const { stop_grace_ms: graceMs } = this.#parts.config.limits;
-    const whole = await stopServer(this.#server, { graceMs, quietMs: QUIET_MS, busy: () => underWay.size > 0 });
+    const whole = await stopServer(this.#server, {
+      graceMs,
+      quietMs: QUIET_MS,
+      busy: () => underWay.size > 0,
+      hurry: () => {
+        this.#parts.log.warn({ requests: underWay.size }, 'the grace time is over; requests under way are ended');
+        void this.#services.forwarder.close();
+      },
+    });
     await underWay.none(RECORDS_MS);
     const lost = await closeServices(this.#services);
     await this.#admin?.close();

@@ -1,6 +1,7 @@
 /**
  * A worker process: one gateway without an admin port, started and stopped by the primary process (primary.ts). Run by node:cluster.
  */
+import cluster from 'node:cluster';
 import process from 'node:process';
 import { createLog } from '../telemetry/log.ts';
 import { type RunningGateway, startGateway } from './gateway.ts';
@@ -56,8 +57,9 @@ process
   .on('SIGTERM', () => undefined)
   .on('SIGINT', () => undefined)
   .on('SIGHUP', () => undefined);
-// Without the primary nobody takes connections and nobody would end this process: it finishes what is under way. When the primary was
-// stopping too, it was ended at once, and so is this process.
+// Without the primary no connections come, and nobody would end this process: it finishes what is under way. If the primary was stopping,
+// somebody has ended it at once; then so does this process. node:cluster would exit at once in any case, unless it thinks it was asked to.
+if (cluster.worker !== undefined) cluster.worker.exitedAfterDisconnect = true;
 process.on('disconnect', () => {
   if (stopping) process.exit(1);
   void stop();

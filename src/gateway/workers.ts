@@ -5,6 +5,7 @@ import type { GatewayConfig } from '../config/schema.ts';
 import type { PolicyArtifact } from '../policy/artifact.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { WorkersState } from '../telemetry/source_metrics.ts';
+import { closeLostConnections } from './lost_connections.ts';
 import type { ToPrimary, ToWorker } from './messages.ts';
 
 /** Milliseconds that a worker may take to answer a question. */
@@ -128,6 +129,7 @@ export class Workers {
     const worker = cluster.fork();
     const { stdout } = worker.process;
     this.#all.add(worker);
+    closeLostConnections(worker.process);
     if (this.#mergesStdout && stdout !== null) mergeStdout(stdout, this.#options.log);
     worker.on('message', (message: ToPrimary) => this.#hear(worker, message));
     // Of node:cluster's own messages to a worker that has just died; its end is noticed by itself.

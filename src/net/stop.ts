@@ -8,12 +8,16 @@ export interface StopOptions {
   readonly graceMs: number;
   /** Milliseconds in which a request that is on its way on an idle connection may still arrive. Absent: none. */
   readonly quietMs?: number;
-  /** Whether a request is under way, asked before connections are cut. Absent: every connection counts as one. */
+  /** Whether a request is under way, asked when the grace time is over. Absent: every connection counts as one. */
   readonly busy?: () => boolean;
+  /** Called when the grace time is over and requests are under way: they should end now, so that callers still get an answer. */
+  readonly hurry?: () => void;
 }
 
 /** Milliseconds between two looks for connections that became idle. */
 const LOOK_EVERY_MS = 50;
+/** Milliseconds that callers have to take the last answers after the grace time. */
+const LAST_ANSWERS_MS = 500;
 
 /**
  * Stops a server without losing a request: no new connections, those that are idle or never said anything are closed, requests under way
@@ -22,7 +26,7 @@ const LOOK_EVERY_MS = 50;
  */
 export async function stopServer(
   server: Server,
-  { graceMs, quietMs = 0, busy = () => true }: StopOptions,
+  { graceMs, quietMs = 0, busy = () => true, hurry }: StopOptions,
 ): Promise<boolean> {
   const { sockets, streams } = openConnections(server);
   const quietUntil = performance.now() + quietMs;
@@ -33,10 +37,15 @@ export async function stopServer(
   };
   let whole = true;
   const looking = setInterval(closeIdle, LOOK_EVERY_MS);
-  const limit = setTimeout(() => {
-    whole = !busy();
+  const cut = () => {
     server.closeAllConnections();
     for (const socket of sockets) socket.destroy();
+  };
+  let limit = setTimeout(() => {
+    whole = !busy();
+    if (whole || hurry === undefined) return cut();
+    hurry();
+    limit = setTimeout(cut, LAST_ANSWERS_MS);
   }, graceMs);
   // node:http would end idle connections at once.
   const closed = new Promise<void>((resolve) => NetServer.prototype.close.call(server, () => resolve()));
