@@ -28,6 +28,7 @@ export interface Outcome {
   readonly outcome: string;
   readonly status: number;
   readonly reason?: string;
+  readonly path?: string;
   readonly upstream?: Readonly<Record<string, unknown>>;
 }
 
@@ -40,7 +41,8 @@ export interface Recorded {
 /** Everything around a gateway that runs as a process: its folder, an issuer known by its keys, a job, upstreams, and its records. */
 export class Scene {
   readonly folder = mkdtempSync(join(tmpdir(), 'sallyport-faults-'));
-  readonly recordsFile = join(this.folder, 'records.jsonl');
+  /** Where the gateways that are started from now on write their records. */
+  recordsFile = join(this.folder, 'records.jsonl');
   readonly issuer: TestIssuer;
   readonly job: TestJob;
   readonly #token: string;
@@ -73,6 +75,11 @@ export class Scene {
     const upstream = await new RecordingUpstream(script).listen();
     this.atEnd(() => upstream.close());
     return upstream;
+  }
+
+  /** Lets the next gateways write their records to another file of the folder. */
+  useRecordsFile(name: string): void {
+    this.recordsFile = join(this.folder, name);
   }
 
   /** A whole configuration: the starter policy and the demo catalogue on /v1, records in a file, short times. */
