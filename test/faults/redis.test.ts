@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { eventually } from '../support/eventually.ts';
 import type { GatewayProcess } from '../support/process.ts';
 import type { RecordingUpstream } from '../support/recording_upstream.ts';
 import { freePort, type RedisServer, startRedis } from '../support/redis_server.ts';
@@ -14,7 +15,7 @@ const COMMAND_MS = 200;
 /** Every answer comes within a second and the configured time. */
 const BOUND_MS = 1000 + COMMAND_MS;
 /** Keys that Redis reads before it is ready, 50 ms each. */
-const LOADED_KEYS = 40;
+const LOADED_KEYS = 100;
 
 let scene: Scene;
 let upstream: RecordingUpstream;
@@ -116,7 +117,16 @@ describe('Redis that fails later: 503 proof.replay_store_unavailable, and recove
         await redis.call('SAVE');
         await again('--key-load-delay', '50000');
       },
-      end: () => redis.call('CONFIG', 'SET', 'key-load-delay', 0).catch(() => undefined),
+      end: () =>
+        eventually(
+          'the data was read',
+          () =>
+            redis.call('GET', 'filler:0').then(
+              () => true,
+              () => false,
+            ),
+          20,
+        ),
     },
   ];
 
