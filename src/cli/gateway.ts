@@ -12,5 +12,14 @@ export function gatewayCommand(): Command {
       const { loadGatewayConfig } = await import('../config/load.ts');
       const { runGateway } = await import('../gateway/processes.ts');
       process.exitCode = await runGateway(loadGatewayConfig(options.config), told);
+      endSoon();
     });
+}
+
+/** Milliseconds that the last records may take on their way through standard output. */
+const OUTPUT_MS = 2000;
+
+/** A gateway that was told to stop does not wait for whoever does not read its output; but what is lost with that is a failure. */
+function endSoon(): void {
+  setTimeout(() => process.exit(process.stdout.writableLength > 0 ? 1 : undefined), OUTPUT_MS).unref();
 }

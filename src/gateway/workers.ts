@@ -14,6 +14,8 @@ const ASK_MS = 1000;
 const START_MS = 30_000;
 /** Milliseconds that a worker may take to write its last records and end after its grace time, before it is killed. */
 const END_MS = 10_000;
+/** Milliseconds that the rest of the output of a worker that ended may take. */
+const OUTPUT_MS = 1000;
 /** Milliseconds before a worker that ended is replaced, doubled each time one ends without having become ready, up to the most. */
 const RESTART_MS = { first: 100, most: 10_000 } as const;
 
@@ -109,13 +111,7 @@ export class Workers {
   async stop(graceMs: number): Promise<boolean> {
     this.#stopping = true;
     const all = [...this.#all];
-    const ended = all.map(
-      (worker) =>
-        new Promise<boolean>((resolve) => {
-          // Not exit: what it wrote to its standard output is there only now.
-          worker.process.once('close', (code) => resolve(code === 0));
-        }),
-    );
+    const ended = all.map(endOf);
     for (const worker of all) send(worker, { kind: 'stop' });
     const kill = setTimeout(() => {
       for (const worker of all) worker.process.kill('SIGKILL');
@@ -136,7 +132,7 @@ export class Workers {
     worker.on('error', (error) =>
       this.#options.log.debug({ err: error, worker: worker.process.pid }, 'a worker is gone'),
     );
-    worker.process.once('close', (code, signal) => this.#ended(worker, code, signal));
+    worker.once('exit', (code, signal) => this.#ended(worker, code, signal));
   }
 
   #hear(worker: Worker, message: ToPrimary): void {
@@ -197,6 +193,21 @@ export class Workers {
       send(worker, { kind: 'ask', id, what }, () => answer(null));
     });
   }
+}
+
+/** Waits for the end of a worker, and for what it wrote. @returns whether it ended in order */
+function endOf(worker: Worker): Promise<boolean> {
+  const { process: child } = worker;
+  return new Promise((resolve) => {
+    child.once('exit', (code) => {
+      // Nobody reads our own standard output.
+      const unread = setTimeout(() => child.stdout?.destroy(), OUTPUT_MS);
+      child.once('close', () => {
+        clearTimeout(unread);
+        resolve(code === 0);
+      });
+    });
+  });
 }
 
 /** Sends a message; a worker that has just died does not get it, and `lost` is told. */

@@ -2,6 +2,7 @@ import http, { type IncomingMessage, type ServerOptions, type ServerResponse } f
 import https from 'node:https';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
+import type { TLSSocket } from 'node:tls';
 import { openConnections } from './open_connections.ts';
 import type { ServerTlsOptions } from './tls.ts';
 
@@ -64,12 +65,18 @@ export function createHttpServer(
   server.on('connect', handlers.upgrade);
   server.on('clientError', handlers.malformed);
   limitConnections(server, limits.connections, handlers);
+  if (tls?.requireCert === true) server.on('secureConnection', endWithoutCertificate);
   return server;
 }
 
 /** Whether a request asks, in the form of RFC 6455 §4.1, to switch to WebSocket; in HTTP/1.0 nothing does (RFC 9110 §7.8). */
 export function asksForWebSocket({ method, httpVersion, headers }: IncomingMessage): boolean {
   return method === 'GET' && httpVersion === '1.1' && headers.upgrade?.trim().toLowerCase() === 'websocket';
+}
+
+/** Nothing was read from the connection yet. */
+function endWithoutCertificate(socket: TLSSocket): void {
+  if (socket.getPeerX509Certificate() === undefined) socket.destroy();
 }
 
 /** `server.maxConnections` would drop silently; a caller past the limit is told. */

@@ -12,7 +12,12 @@ export interface ServerTlsFiles {
 }
 
 /** Options for `https.createServer`, and for `setSecureContext` when the files change. */
-export type ServerTlsOptions = SecureContextOptions & { requestCert: boolean; rejectUnauthorized: boolean };
+export type ServerTlsOptions = SecureContextOptions & {
+  requestCert: boolean;
+  rejectUnauthorized: boolean;
+  /** Whether a connection without a client certificate is ended; Node.js does that itself only where certificates must chain to a CA. */
+  requireCert: boolean;
+};
 
 /**
  * Reads certificate, key and CA, and tries them. TLS 1.2 at least, since RFC 9325 §3.1.1 forbids older versions.
@@ -20,13 +25,15 @@ export type ServerTlsOptions = SecureContextOptions & { requestCert: boolean; re
  */
 export function readServerTls(files: ServerTlsFiles): ServerTlsOptions {
   const ask = files.client_certificates !== 'none';
+  const required = files.client_certificates === 'required';
   const options: ServerTlsOptions = {
     cert: readPem(files.certificate_file, 'certificate_file'),
     key: readPem(files.key_file, 'key_file'),
     minVersion: 'TLSv1.2',
     requestCert: ask,
     // Without a CA every certificate is taken: the token is bound to its thumbprint (RFC 8705 §3, self-signed method).
-    rejectUnauthorized: files.client_certificates === 'required' && files.client_ca_file !== undefined,
+    rejectUnauthorized: required && files.client_ca_file !== undefined,
+    requireCert: required,
     ...(files.client_ca_file === undefined ? {} : { ca: readPem(files.client_ca_file, 'client_ca_file') }),
   };
   try {
