@@ -1,10 +1,12 @@
 import { mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { eventually } from '../support/eventually.ts';
 import type { GatewayProcess } from '../support/process.ts';
-import type { RecordingUpstream } from '../support/recording_upstream.ts';
+import { connectRaw } from '../support/raw_connection.ts';
+import { OK, type RecordingUpstream } from '../support/recording_upstream.ts';
 import { type RedisServer, startRedis } from '../support/redis_server.ts';
-import { Scene } from './scene.ts';
+import { Scene, SWITCHED, UPGRADE } from './scene.ts';
 
 const REFUSED = 'the new policy was refused; the old one stays';
 const REPLACED = 'the policy was replaced';
@@ -27,15 +29,20 @@ beforeAll(async () => {
   scene = await Scene.create();
   redis = await startRedis();
   scene.atEnd(() => redis.stop());
-  upstream = await scene.upstream();
+  upstream = await scene.upstream(async (connection) => {
+    for (let n = 1; ; n++) {
+      const { target } = await connection.request(n);
+      connection.send(target.startsWith('/v1/socket') ? SWITCHED : OK);
+    }
+  });
   mkdirSync(rego());
   write(ALLOW);
   gateway = await scene.start(
-    scene.config(upstream.origin, {
-      policy: { path: 'rego' },
-      processes: 2,
-      replay: { store: 'redis', redis: { url: redis.url } },
-    }),
+    scene.config(
+      upstream.origin,
+      { policy: { path: 'rego' }, processes: 2, replay: { store: 'redis', redis: { url: redis.url } } },
+      { websocket: true },
+    ),
   );
 });
 
@@ -139,6 +146,32 @@ decision := "yes" if input.request.query.answer[0] == "text"
     const record = await scene.recordOf(headers.get('sallyport-decision-id'));
     const detail = (await gateway.readiness()).checks.find(({ name }) => name === 'policy')?.detail;
     expect(record).toMatchObject({ bundles: { policy: { revision: detail } } });
+  });
+});
+
+describe('forward.upgrade_withdrawn: a WebSocket that the new policy would not open', () => {
+  const open = async (path: string) => {
+    const caller = await connectRaw(gateway.port);
+    caller.send((await scene.bytes(gateway, path)).replace(/\r\n$/, UPGRADE));
+    await caller.until('101 Switching');
+    return caller;
+  };
+
+  it('is ended, others go on', async () => {
+    await replaced(ALLOW);
+    const [withdrawn, allowed] = [await open('/v1/socket/a'), await open('/v1/socket/b')];
+    await replaced(`${ALLOW.replace('}', '} if input.request.path != "/v1/socket/a"')}`);
+    await withdrawn.closed();
+    const recordOf = (path: string) => scene.records().find(({ custom }) => custom.sallyport.path === path);
+    await eventually('its record', () => recordOf('/v1/socket/a') !== undefined);
+    expect(recordOf('/v1/socket/a')?.custom.sallyport).toMatchObject({
+      status: 101,
+      reason: 'forward.upgrade_withdrawn',
+    });
+    allowed.send('still here');
+    await eventually('what it sends arrives', () => upstream.received.includes('still here'));
+    expect(recordOf('/v1/socket/b')).toBeUndefined();
+    allowed.socket.destroy();
   });
 });
 

@@ -10,6 +10,11 @@ import { answerEach, RecordingUpstream, type UpstreamScript } from '../support/r
 const ROOT = resolve(import.meta.dirname, '../..');
 /** What the token of a scene allows. */
 export const PATH = '/v1/projects/p1';
+/** The end of the header section of a request for a WebSocket (RFC 6455 §4.1). */
+export const UPGRADE =
+  'Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n';
+/** An upstream's answer to it. */
+export const SWITCHED = 'HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n';
 /** Milliseconds that a gateway may take to stop before it is killed. */
 const STOP_MS = 8000;
 
@@ -55,8 +60,9 @@ export class Scene {
     issuer.writeJwks(join(this.folder, 'jwks.json'));
   }
 
-  static async create(): Promise<Scene> {
-    const issuer = await TestIssuer.create();
+  /** `issuer`: its identifier, where it is to be reached. */
+  static async create(name?: string): Promise<Scene> {
+    const issuer = await TestIssuer.create(name);
     const job = await TestJob.create();
     return new Scene(issuer, job, await issuer.token(job.key.thumbprint));
   }

@@ -8,13 +8,12 @@ import type { GatewayProcess } from '../support/process.ts';
 import { connectRaw, type RawConnection } from '../support/raw_connection.ts';
 import { OK, type RecordingUpstream, type UpstreamScript } from '../support/recording_upstream.ts';
 import { type RedisServer, startRedis } from '../support/redis_server.ts';
-import { Scene } from './scene.ts';
+import { Scene, SWITCHED, UPGRADE } from './scene.ts';
 
 const CALLERS = 50;
 /** Milliseconds: some answers of the upstream take as long. */
 const SLOW_MS = 700;
 const GRACE_MS = 4000;
-const SWITCHED = 'HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n';
 
 let scene: Scene;
 let redis: RedisServer;
@@ -108,9 +107,7 @@ class Caller {
 async function openSocket(gateway: GatewayProcess): Promise<RawConnection> {
   const caller = await connectRaw(gateway.port);
   const bytes = await scene.bytes(gateway, '/v1/socket');
-  const upgrade =
-    'Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n';
-  caller.send(bytes.replace(/\r\n$/, upgrade));
+  caller.send(bytes.replace(/\r\n$/, UPGRADE));
   await caller.until('101 Switching');
   return caller;
 }

@@ -1,42 +1,11 @@
-import { type Span, type SpanOptions, type Tracer, trace } from '@opentelemetry/api';
+import { trace } from '@opentelemetry/api';
 import { afterEach, describe, expect, it } from 'vitest';
 import { createTraces } from '../../src/telemetry/traces.ts';
 import { allowed, contextOf, unjudged } from '../audit/evidence.ts';
+import { OURS, recordSpans } from '../support/recording_tracer.ts';
 
 const TRACE = '0af7651916cd43dd8448eb211c80319c';
-const OURS = '4bf92f3577b34da6a3ce929d0e0e4736';
 const PARENT = `00-${TRACE}-b7ad6b7169203331-01`;
-
-interface Recorded {
-  readonly options: SpanOptions;
-  readonly attributes: Record<string, unknown>;
-  status?: unknown;
-  ended: boolean;
-}
-
-/** A provider as small as the API allows: it keeps what it is told. */
-function register(): Recorded[] {
-  const spans: Recorded[] = [];
-  const startSpan = (_name: string, options: SpanOptions = {}) => {
-    const recorded: Recorded = { options, attributes: {}, ended: false };
-    spans.push(recorded);
-    return {
-      isRecording: () => true,
-      spanContext: () => ({ traceId: OURS, spanId: '00f067aa0ba902b7', traceFlags: 1 }),
-      setAttribute: (name: string, value: unknown) => {
-        recorded.attributes[name] = value;
-      },
-      setStatus: (status: unknown) => {
-        recorded.status = status;
-      },
-      end: () => {
-        recorded.ended = true;
-      },
-    } as unknown as Span;
-  };
-  trace.setGlobalTracerProvider({ getTracer: () => ({ startSpan }) as unknown as Tracer });
-  return spans;
-}
 
 afterEach(() => trace.disable());
 
@@ -76,7 +45,7 @@ describe('createTraces without a provider', () => {
 
 describe('createTraces with a provider', () => {
   it('links the caller, never makes it the parent, and notes our trace for the record', () => {
-    const spans = register();
+    const spans = recordSpans();
     const evidence = allowed();
     const traces = createTraces('1.2.3');
     traces.end(traces.begin(evidence, PARENT), evidence);
@@ -91,7 +60,7 @@ describe('createTraces with a provider', () => {
   });
 
   it('carries no token, query or credential', () => {
-    const spans = register();
+    const spans = recordSpans();
     const jws = 'eyJ0eXAiOiJhdCtqd3QifQ.eyJzdWIiOiJhIn0.c2lnbmF0dXJl';
     const evidence = allowed({ context: contextOf(`/v1/projects/${jws}`, 'access_token=query-4711') });
     const traces = createTraces('1.2.3');
@@ -100,7 +69,7 @@ describe('createTraces with a provider', () => {
   });
 
   it('marks what failed, not what was refused', () => {
-    const spans = register();
+    const spans = recordSpans();
     const traces = createTraces('1.2.3');
     const failed = unjudged({ denial: { reason: 'forward.upstream_timeout' }, status: 504 });
     const refused = unjudged({ denial: { reason: 'policy.denied' }, status: 403 });
