@@ -11,6 +11,8 @@ function again(name: string): { retry?: number } {
 /** One project for each kind of trust: units mirror src/, the others have a folder of their own. */
 export default defineConfig({
   test: {
+    // Most of the time is waiting for real processes and timers, not for a core.
+    maxWorkers: 4,
     projects: [
       {
         test: {
