@@ -2,7 +2,6 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { eventually } from '../support/eventually.ts';
 import type { GatewayProcess } from '../support/process.ts';
 import type { RecordingUpstream } from '../support/recording_upstream.ts';
 import { freePort, type RedisServer, startRedis } from '../support/redis_server.ts';
