@@ -1,16 +1,17 @@
-import { Worker } from 'node:worker_threads';
+import type { ChildProcess } from 'node:child_process';
 import { RegoEngineError, type RegoEngineErrorCode } from './engine_error.ts';
-import type { EngineCall, EngineMessage, EngineWorkerData } from './engine_protocol.ts';
+import { endEngineProcess, holdEngineProcess, startEngineProcess } from './engine_process.ts';
+import type { EngineCall, EngineMessage } from './engine_protocol.ts';
 
 /** How a {@link RegoEngine} behaves; all times in milliseconds. */
 export interface RegoEngineOptions {
-  /** How long the thread is kept after its last call; it holds some hundred megabytes. Default 30,000. */
+  /** How long the process is kept after its last call; it holds some hundred megabytes. Default 30,000. */
   readonly idleMs?: number;
   /** How long unpacking and starting OPA may take. Default 60,000. */
   readonly startTimeoutMs?: number;
   /** How long a call may take once it runs, unless the call says otherwise. Default 60,000. */
   readonly callTimeoutMs?: number;
-  /** Told when the thread starts and when it is ready, so that a command can show why it waits. */
+  /** Told when the process starts and when it is ready, so that a command can show why it waits. */
   readonly onProgress?: (progress: RegoEngineProgress) => void;
   /** The folder that holds `opa.wasm.br`, `opa.json`, `wasm_exec.js` and `capabilities.json`. Default: `engine/` of this package. */
   readonly engineFolder?: URL;
@@ -42,21 +43,15 @@ interface EngineAnswer {
 /** Both `src/rego/` and `dist/rego/` lie two folders below the package. */
 const ENGINE_FOLDER = new URL('../../engine/', import.meta.url);
 
-/** The worker beside this file: TypeScript in development, JavaScript once built. */
-const WORKER_FILE = new URL(
-  import.meta.url.endsWith('.ts') ? './engine_worker.ts' : './engine_worker.js',
-  import.meta.url,
-);
-
 /**
- * OPA's toolchain in a thread of its own: started by the first call, ended when idle. Calls are queued and run one
- * at a time. A call that takes too long, or that kills the engine, fails alone; the next one starts a new thread.
- * While no call is under way the thread does not keep the process alive.
+ * OPA's toolchain in a process of its own: started by the first call, ended when idle, so that the memory that OPA and V8 take for
+ * compiling goes back whole. Calls are queued and run one at a time. A call that takes too long, or that kills the engine, fails alone;
+ * the next one starts a new process. While no call is under way it does not keep this process alive, and it never outlives this one.
  */
 export class RegoEngine {
   readonly #options: RegoEngineOptions;
   readonly #queue: Job[] = [];
-  #worker: Worker | undefined;
+  #process: ChildProcess | undefined;
   #ready = false;
   #running: Job | undefined;
   #timer: NodeJS.Timeout | undefined;
@@ -89,12 +84,12 @@ export class RegoEngine {
     });
   }
 
-  /** Ends the thread and fails the calls that wait. Further calls fail. */
+  /** Ends the process and fails the calls that wait. Further calls fail. */
   async close(): Promise<void> {
     this.#closed = true;
-    const worker = this.#worker;
+    const engine = this.#process;
     this.#fail(new RegoEngineError('engine_closed', 'the Rego engine was closed'), true);
-    await worker?.terminate();
+    if (engine !== undefined) await endEngineProcess(engine);
   }
 
   /** The folder that holds the engine's files. */
@@ -102,52 +97,51 @@ export class RegoEngine {
     return this.#options.engineFolder ?? ENGINE_FOLDER;
   }
 
-  /** Whether a thread exists at this moment. */
+  /** Whether a process of OPA exists at this moment. */
   get started(): boolean {
-    return this.#worker !== undefined;
+    return this.#process !== undefined;
   }
 
   #next(): void {
     if (this.#running !== undefined) return;
-    if (this.#worker === undefined) {
+    if (this.#process === undefined) {
       if (this.#queue.length > 0) this.#start();
       return;
     }
     if (!this.#ready) return;
     const job = this.#queue.shift();
     if (job === undefined) {
-      this.#rest(this.#worker);
+      this.#rest(this.#process);
       return;
     }
     this.#running = job;
-    this.#worker.ref();
+    holdEngineProcess(this.#process, true);
     this.#watch(job.timeoutMs, () => {
       const message = `"${job.operation}" took longer than ${job.timeoutMs} ms and was ended`;
       this.#fail(new RegoEngineError('engine_timeout', message), false);
     });
-    this.#worker.postMessage({ id: job.id, operation: job.operation, request: job.request } satisfies EngineCall);
+    this.#process.send({ id: job.id, operation: job.operation, request: job.request } satisfies EngineCall);
   }
 
   #start(): void {
-    const engineFolder = this.folder.href;
     this.#startedAt = performance.now();
     this.#progress('starting');
-    const worker = new Worker(WORKER_FILE, {
-      workerData: { engineFolder } satisfies EngineWorkerData,
-      execArgv: [],
-    });
-    this.#worker = worker;
+    const engine = startEngineProcess(this.folder);
+    this.#process = engine;
     this.#ready = false;
-    // A thread that was given up may still speak: only the current one is listened to.
-    worker.on('message', (message: EngineMessage) => {
-      if (worker === this.#worker) this.#receive(message);
+    // A process that was given up may still speak: only the current one is listened to.
+    engine.on('message', (message: EngineMessage) => {
+      if (engine === this.#process) this.#receive(message);
     });
-    worker.on('error', (error) => {
-      if (worker === this.#worker) this.#fail(new RegoEngineError('engine_died', String(error)), !this.#ready);
+    engine.on('error', (error) => {
+      if (engine === this.#process) this.#fail(new RegoEngineError('engine_died', String(error)), !this.#ready);
     });
-    worker.on('exit', (code) => {
-      const error = new RegoEngineError('engine_died', `the Rego engine's thread ended with code ${code}`);
-      if (worker === this.#worker) this.#fail(error, !this.#ready);
+    engine.on('exit', (code, signal) => {
+      const error = new RegoEngineError(
+        'engine_died',
+        `the Rego engine's process ended with ${signal ?? `code ${code}`}`,
+      );
+      if (engine === this.#process) this.#fail(error, !this.#ready);
     });
     const startTimeoutMs = this.#options.startTimeoutMs ?? 60_000;
     this.#watch(startTimeoutMs, () => {
@@ -175,27 +169,27 @@ export class RegoEngine {
     }
   }
 
-  /** Gives the thread up. With `all`, the calls that wait fail too: another thread would end the same way. */
+  /** Gives the process up. With `all`, the calls that wait fail too: another one would end the same way. */
   #fail(error: RegoEngineError, all: boolean): void {
-    const worker = this.#worker;
+    const engine = this.#process;
     const failed = this.#running === undefined ? [] : [this.#running];
     if (all) failed.push(...this.#queue.splice(0));
     this.#running = undefined;
-    this.#worker = undefined;
+    this.#process = undefined;
     this.#ready = false;
     clearTimeout(this.#timer);
-    void worker?.terminate();
+    engine?.kill('SIGKILL');
     for (const job of failed) job.reject(error);
     this.#next();
   }
 
-  /** Nothing to do: the thread no longer holds the process, and ends after a while. */
-  #rest(worker: Worker): void {
-    worker.unref();
+  /** Nothing to do: the engine no longer holds this process, and ends after a while. */
+  #rest(engine: ChildProcess): void {
+    holdEngineProcess(engine, false);
     this.#watch(this.#options.idleMs ?? 30_000, () => {
-      this.#worker = undefined;
+      this.#process = undefined;
       this.#ready = false;
-      void worker.terminate();
+      engine.kill('SIGKILL');
     });
     this.#timer?.unref();
   }

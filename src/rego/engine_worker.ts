@@ -1,10 +1,9 @@
 /**
- * The thread that runs OPA: unpacks `engine/opa.wasm.br`, checks it, starts it and answers one call at a time.
- * A call is synchronous and cannot be interrupted, so the host ends the whole thread when it takes too long.
+ * The thread that runs OPA, in a process of its own: unpacks `engine/opa.wasm.br`, checks it, starts it and answers one call at a time.
+ * A call is synchronous and cannot be interrupted, so the host ends the whole process when it takes too long.
  */
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { setFlagsFromString } from 'node:v8';
 import { parentPort, workerData } from 'node:worker_threads';
 import { brotliDecompressSync } from 'node:zlib';
 import type { RegoEngineErrorCode } from './engine_error.ts';
@@ -28,9 +27,6 @@ const LAST_WORDS_LIMIT = 2_000;
 
 /** Room behind the unpacked module, so that zlib sees the end without another piece. */
 const SPARE_BYTES = 4_096;
-
-/** V8's own value (node --v8-options). */
-const V8_TIERING_BUDGET = 13_000_000;
 
 const globals = globalThis as unknown as GoGlobals;
 const { engineFolder } = workerData as EngineWorkerData;
@@ -73,9 +69,9 @@ async function start(): Promise<void> {
   try {
     const go = new globals.Go();
     go.exit = () => undefined;
-    // In one piece: memory of many small pieces would not go back to the system when the thread ends.
+    // In one piece, which is quicker than many small ones.
     const wasm = brotliDecompressSync(compressed, { chunkSize: manifest.wasm_bytes + SPARE_BYTES });
-    const instance = new WebAssembly.Instance(await compile(wasm), go.importObject);
+    const instance = new WebAssembly.Instance(await WebAssembly.compile(wasm), go.importObject);
     go.run(instance).then(
       () => fatal('engine_died', `the Rego engine stopped: ${lastWords}`),
       (error: unknown) => fatal('engine_died', `the Rego engine stopped: ${String(error)} ${lastWords}`),
@@ -86,20 +82,6 @@ async function start(): Promise<void> {
   }
   parentPort?.on('message', answer);
   send({ kind: 'ready' });
-}
-
-/**
- * Compiles the engine so that V8 does not optimize it in the background: that takes two seconds of processor time, from whoever needs the
- * cores, and gains nothing measurable in the first builds (docs/decisions/0041-rego-toolchain.md). V8 has no setting for a single module;
- * it looks at the flag when a module is compiled.
- */
-async function compile(wasm: Uint8Array<ArrayBuffer>): Promise<WebAssembly.Module> {
-  setFlagsFromString('--wasm-tiering-budget=2000000000');
-  try {
-    return await WebAssembly.compile(wasm);
-  } finally {
-    setFlagsFromString(`--wasm-tiering-budget=${V8_TIERING_BUDGET}`);
-  }
 }
 
 function answer(call: EngineCall): void {

@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { rmSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { promisify } from 'node:util';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { RegoEngine, type RegoEngineOptions, type RegoEngineProgress } from '../../src/rego/engine_host.ts';
@@ -28,7 +28,16 @@ async function until(condition: () => boolean): Promise<void> {
   while (!condition()) await new Promise((resolve) => setTimeout(resolve, 5));
 }
 
-describe('the thread of the Rego engine', () => {
+/** Processes that any thread of `pid` started. */
+function childrenOf(pid: number): number[] {
+  const threads = readdirSync(`/proc/${pid}/task`);
+  return threads.flatMap((thread) => {
+    const text = readFileSync(`/proc/${pid}/task/${thread}/children`, 'utf8').trim();
+    return text === '' ? [] : text.split(' ').map(Number);
+  });
+}
+
+describe('the process of the Rego engine', () => {
   it('is started by the first call, and says so', async () => {
     const progress: RegoEngineProgress[] = [];
     const engine = makeEngine({ onProgress: (step) => progress.push(step) });
@@ -64,8 +73,41 @@ describe('the thread of the Rego engine', () => {
   });
 });
 
+describe('what ends the process of the Rego engine', () => {
+  it('the end of the process that asked, also in the middle of a call', async () => {
+    const host = new URL('../../src/rego/engine_host.ts', import.meta.url).href;
+    const program = `
+      import { RegoEngine } from ${JSON.stringify(host)};
+      import { readFileSync } from 'node:fs';
+      const engine = new RegoEngine({ engineFolder: new URL(${JSON.stringify(engineFolder.href)}) });
+      await engine.call('echo', 1);
+      const children = readFileSync('/proc/self/task/' + process.pid + '/children', 'utf8');
+      process.stdout.write(children.trim());
+      void engine.call('hang', {});
+      setTimeout(() => process.kill(process.pid, 'SIGKILL'), 50);
+    `;
+    const asking = promisify(execFile)(process.execPath, ['--input-type=module', '--eval', program]);
+    const { stdout, signal } = await asking.catch((error) => error);
+    expect(signal).toBe('SIGKILL');
+    await until(() => !existsSync(`/proc/${Number(stdout)}`));
+  });
+
+  it('engine_died: somebody killed it; the next call starts another', async () => {
+    const engine = makeEngine();
+    const before = childrenOf(process.pid);
+    await engine.call('echo', 1);
+    const hanging = engine.call('hang', {});
+    for (const pid of childrenOf(process.pid)) if (!before.includes(pid)) process.kill(pid, 'SIGKILL');
+    await expect(hanging).rejects.toMatchObject({
+      code: 'engine_died',
+      message: "the Rego engine's process ended with SIGKILL",
+    });
+    expect(await engine.call('echo', 'next')).toMatchObject({ request: 'next' });
+  });
+});
+
 describe('a call fails with a code that says why', () => {
-  it('engine_timeout: it took too long; the others go on in another thread', async () => {
+  it('engine_timeout: it took too long; the others go on in another process', async () => {
     const engine = makeEngine();
     const hanging = engine.call('hang', {}, { timeoutMs: 50 });
     const next = engine.call('echo', 'next');
