@@ -1,5 +1,6 @@
 import { Cluster, Redis } from 'ioredis';
 import type { Clock } from '../kernel/clock.ts';
+import { ClaimBatches } from './claim_batches.ts';
 import {
   clusterOptions,
   connectionOptions,
@@ -27,13 +28,6 @@ const INSPECT_EVERY_MS = 1000;
 /** After this many looks in a row without an answer, the connection is given up. One may fall into a pause of this process. */
 const MAX_FAILED_LOOKS = 2;
 
-/**
- * One command for each decision, atomic. KEYS: the proof's, and the epoch's, which lives as long as the data: after FLUSHALL or a restart
- * without persistence it is gone or another in the same instant as the used proofs. ARGV: the epoch as we know it, milliseconds to live.
- */
-const CLAIM = `if redis.call('GET', KEYS[2]) ~= ARGV[1] then return -1 end
-if redis.call('SET', KEYS[1], '1', 'NX', 'PX', ARGV[2]) then return 1 end
-return 0`;
 /** States of ioredis in which nothing is open, so that no end of it is announced. */
 const WITHOUT_SOCKET = ['wait', 'reconnecting', 'end'];
 
@@ -63,6 +57,7 @@ export class RedisReplayStore implements ReplayStore {
   readonly #options: RedisReplayOptions;
   readonly #horizon: ReplayHorizon;
   readonly #witness: RedisWitness;
+  readonly #batches = new ClaimBatches((script, keys, ...rest) => this.#send(script, keys, rest));
   readonly #started = Promise.withResolvers<void>();
   readonly #counts = { first: 0, used: 0, unavailable: 0 };
   #timer: NodeJS.Timeout | undefined;
@@ -72,7 +67,6 @@ export class RedisReplayStore implements ReplayStore {
   #inspecting = false;
   #failedLooks = 0;
   #closed = false;
-  #gathering = false;
   #problem = 'not connected yet';
 
   constructor(options: RedisReplayOptions) {
@@ -113,9 +107,14 @@ export class RedisReplayStore implements ReplayStore {
     const bucket = redis.cluster === undefined ? '' : key.charAt(0);
     // However late the command arrives within its time, the key outlives the proof.
     const lifeMs = Math.ceil(expiresAtMs - nowMs) + redis.command_timeout_ms;
-    const epoch = this.#witness.epochOf(bucket);
-    this.#gather();
-    return this.#client.eval(CLAIM, 2, this.#keyOf(bucket, key), this.#keyOf(bucket, 'epoch'), epoch, lifeMs).then(
+    const claim = {
+      bucket,
+      epoch: this.#witness.epochOf(bucket),
+      epochKey: this.#keyOf(bucket, 'epoch'),
+      key: this.#keyOf(bucket, key),
+      lifeMs,
+    };
+    return this.#batches.add(claim).then(
       (reply) => this.#read(reply),
       () => this.#count('unavailable'), // Not sent, refused, too late, or cut off: whether it was executed is not known.
     );
@@ -140,16 +139,9 @@ export class RedisReplayStore implements ReplayStore {
     if (open) await ended;
   }
 
-  /** The claims of one turn of the event loop leave together: a system call for each costs as much as the rest of the claim. */
-  #gather(): void {
-    if (this.#gathering || this.#client instanceof Cluster) return;
-    const { stream } = this.#client;
-    this.#gathering = true;
-    stream.cork();
-    setImmediate(() => {
-      this.#gathering = false;
-      stream.uncork();
-    });
+  /** What was doubted since the claim was made is not asked. */
+  #send(script: string, keys: number, rest: string[]): Promise<unknown> {
+    return this.#inspected ? this.#client.eval(script, keys, ...rest) : Promise.reject(new Error(this.#problem));
   }
 
   #count(claim: Claim): Claim {
