@@ -37,17 +37,17 @@ export class TimedChecks implements Checks {
   verifyToken(context: RequestContext, evidence: Evidence): MaybePromise<Checked<VerifiedToken>> {
     const started = performance.now();
     const token = this.#judges.tokens.verify(context);
-    return timed(token, started, (milliseconds) => {
-      evidence.timings.token = milliseconds;
-    });
+    if (token instanceof Promise) return timed(token, { evidence, stage: 'token', started });
+    evidence.timings.token = performance.now() - started;
+    return token;
   }
 
   verifyProof(context: RequestContext, token: VerifiedToken, evidence: Evidence): MaybePromise<Checked<VerifiedProof>> {
     const started = performance.now();
     const proof = this.#judges.proofs.verify(context, token);
-    return timed(proof, started, (milliseconds) => {
-      evidence.timings.proof = milliseconds;
-    });
+    if (proof instanceof Promise) return timed(proof, { evidence, stage: 'proof', started });
+    evidence.timings.proof = performance.now() - started;
+    return proof;
   }
 
   readBody(context: RequestContext): MaybePromise<Checked<RequestContext>> {
@@ -63,10 +63,17 @@ export class TimedChecks implements Checks {
   }
 }
 
-function timed<T>(result: MaybePromise<T>, started: number, note: (milliseconds: number) => void): MaybePromise<T> {
-  if (!(result instanceof Promise)) {
-    note(performance.now() - started);
-    return result;
+/** A stage that waits for somebody else. */
+interface Waiting {
+  readonly evidence: Evidence;
+  readonly stage: 'token' | 'proof';
+  readonly started: number;
+}
+
+async function timed<T>(result: Promise<T>, { evidence, stage, started }: Waiting): Promise<T> {
+  try {
+    return await result;
+  } finally {
+    evidence.timings[stage] = performance.now() - started;
   }
-  return result.finally(() => note(performance.now() - started));
 }

@@ -24,7 +24,14 @@ interface Entry {
   readonly resource: readonly TemplateSegment[];
 }
 
-const NO_PARAMS: Readonly<Record<string, string>> = Object.freeze(Object.create(null));
+/**
+ * Objects without a prototype's members, so that a template may name a parameter as it likes. Object.create(null) would make hash tables,
+ * which cost several microseconds more to fill, each time.
+ */
+const Params = function Params() {} as unknown as new () => Record<string, string>;
+Params.prototype = Object.freeze(Object.create(null));
+
+const NO_PARAMS: Readonly<Record<string, string>> = Object.freeze(new Params());
 
 /** Builds the index of a catalogue. */
 export function createOperationIndex(catalogue: Catalogue): OperationIndex {
@@ -93,7 +100,7 @@ function collect(node: Node, segments: readonly string[], found: Entry[], depth 
 function fill(entry: Entry, segments: readonly string[]): Operation {
   const { operation } = entry;
   if (entry.params.length === 0) return operation;
-  const params: Record<string, string> = Object.create(null) as Record<string, string>;
+  const params: Record<string, string> = new Params();
   for (const { name, index } of entry.params) params[name] = segments[index] ?? '';
   let resource = '';
   for (const segment of entry.resource) {
