@@ -36,7 +36,7 @@ export function derSignature(signature: Buffer, coordinateBytes: number): Buffer
   const sLength = integerLength(signature, sStart, coordinateBytes * 2);
   const content = rLength + sLength + 4;
   const long = content > 127 ? 1 : 0; // Only P-521 needs the long form of a length.
-  const der = Buffer.alloc(2 + long + content);
+  const der = Buffer.allocUnsafe(2 + long + content); // Every byte is written below.
   der[0] = 0x30;
   if (long === 1) der[1] = 0x81;
   der[1 + long] = content;
@@ -60,5 +60,6 @@ function integerLength(bytes: Buffer, from: number, to: number): number {
 function writeInteger(der: Buffer, at: number, length: number, value: Buffer): void {
   der[at] = 0x02;
   der[at + 1] = length;
+  der[at + 2] = 0; // The sign, or the value's first byte, which comes next.
   der.set(value, at + 2 + length - value.length);
 }
