@@ -25,6 +25,7 @@ var operations = map[string]func(request []byte) (any, error){
 	"build":        operation(build),
 	"check":        operation(check),
 	"format":       operation(formatModules),
+	"lint":         operation(lint),
 	"inspect":      operation(inspect),
 	"deps":         operation(deps),
 	"eval":         operation(eval),

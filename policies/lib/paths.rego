@@ -13,6 +13,8 @@ package lib.paths
 # scope: document
 contains_path(outer, inner) if {
 	outer != ""
+
+	# lint:ignore text-prefix: both end with a slash, and so where a segment does
 	startswith(concat("", [inner, "/"]), with_slash(outer))
 }
 
@@ -22,6 +24,7 @@ contains_path(outer, inner) if {
 #   The outer URL must be the given origin or lie below it, so that "https:" or "https://cloud" contain nothing.
 # scope: document
 contains_url(origin, outer, inner) if {
+	# lint:ignore text-prefix: both end with a slash, and so where a segment does
 	startswith(with_slash(outer), concat("", [origin, "/"]))
 	contains_path(outer, inner)
 }

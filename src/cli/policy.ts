@@ -3,6 +3,7 @@ import { policyBuildCommand } from './policy_build.ts';
 import { policyCheckCommand } from './policy_check.ts';
 import { policyEvalCommand, policyExplainCommand } from './policy_eval.ts';
 import { policyFmtCommand } from './policy_fmt.ts';
+import { policyLintCommand } from './policy_lint.ts';
 import { policyMutateCommand } from './policy_mutate.ts';
 import { policyNewCommand } from './policy_new.ts';
 import { policyTestCommand } from './policy_test.ts';
@@ -13,6 +14,7 @@ export function policyCommand(): Command {
     .description('write, check, test and understand policies')
     .addCommand(policyCheckCommand())
     .addCommand(policyFmtCommand())
+    .addCommand(policyLintCommand())
     .addCommand(policyTestCommand())
     .addCommand(policyBuildCommand())
     .addCommand(policyEvalCommand())
