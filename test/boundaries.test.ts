@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest';
 
 const SRC = resolve(import.meta.dirname, '../src');
 const STAGE = ['kernel', 'oauth', 'telemetry'];
-const PARTY = ['kernel', 'config', 'telemetry', 'oauth', 'net'];
+const PARTY = ['kernel', 'config', 'telemetry', 'oauth', 'net', 'redis'];
 
 /** Who may import whom; a folder's own files always. `config` of a stage is types only. */
 const ALLOWED: Readonly<Record<string, readonly string[]>> = {
@@ -13,9 +13,11 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   telemetry: ['kernel'],
   oauth: ['kernel'],
   net: ['kernel'],
+  redis: ['kernel'],
+  ended_jobs: ['kernel', 'telemetry', 'redis'],
   request: STAGE,
   token: STAGE,
-  proof: STAGE,
+  proof: [...STAGE, 'redis'],
   policy: STAGE,
   forward: STAGE,
   audit: STAGE,
@@ -33,10 +35,11 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
     'audit',
     'admin',
     'rego',
+    'ended_jobs',
   ],
   admin: ['kernel', 'telemetry', 'net'],
   authserver: PARTY,
-  broker: PARTY,
+  broker: [...PARTY, 'ended_jobs'],
   agent: PARTY,
   rego: ['kernel'],
   insight: ['kernel', 'request', 'policy', 'rego', 'audit', 'config'],
@@ -68,6 +71,8 @@ const TYPES_ONLY: Readonly<Record<string, readonly string[]>> = {
   forward: ['config'],
   audit: ['config'],
   admin: ['config'],
+  redis: ['config'],
+  ended_jobs: ['config'],
 };
 
 /** Packages that only one place may import. */

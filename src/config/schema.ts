@@ -217,7 +217,8 @@ const dpop = z.strictObject({
     .describe('How long a nonce is good for; after half of it, answers carry a new one.'),
 });
 
-const redis = z.strictObject({
+/** Where Redis is, and how it is used. */
+export const redis = z.strictObject({
   url: z
     .string()
     .regex(

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { Clock } from '../kernel/clock.ts';
-import { findRedisProblem, parseRedisInfo, type RedisInfo } from './redis_info.ts';
+import { findRedisProblem, parseRedisInfo, type RedisInfo } from '../redis/redis_info.ts';
 import type { ReplayHorizon } from './replay_horizon.ts';
 
 /** What the witness asks of Redis. */
@@ -22,6 +22,9 @@ export interface WitnessOptions {
   /** Parts of the data that may be lost apart from each other: one for a single node, several for a cluster. */
   readonly buckets: readonly string[];
 }
+
+/** What Redis is used for, for messages. */
+const USE = { key: 'replay.redis', lost: 'the used proofs', evicted: 'a proof that is evicted can be replayed' };
 
 /** The clock of Redis may run ahead of ours by this much more, in milliseconds, from one look to the next. */
 const DRIFT_TOLERANCE_MS = 1000;
@@ -51,7 +54,7 @@ export class RedisWitness {
     const infos = (await port.infos()).map(parseRedisInfo);
     if (infos.length === 0) return 'no master is known';
     for (const info of infos) {
-      const problem = findRedisProblem(info, this.#options.allowEviction);
+      const problem = findRedisProblem(info, { ...USE, allowEviction: this.#options.allowEviction });
       if (problem !== null) return problem;
     }
     const replaced = this.#compareMasters(infos);

@@ -1,14 +1,8 @@
-import { Cluster, Redis } from 'ioredis';
+import { Cluster, type Redis } from 'ioredis';
 import type { Clock } from '../kernel/clock.ts';
+import { closeRedis, connectRedis } from '../redis/connect_redis.ts';
+import { describeRedis, type RedisConfig } from '../redis/redis_options.ts';
 import { ClaimBatches } from './claim_batches.ts';
-import {
-  clusterOptions,
-  connectionOptions,
-  describeRedis,
-  nodeOptions,
-  type RedisConfig,
-  sentinelOptions,
-} from './redis_options.ts';
 import { type RedisPort, RedisWitness } from './redis_witness.ts';
 import { ReplayHorizon } from './replay_horizon.ts';
 import type { Claim, ReplayHealth, ReplayStats, ReplayStore } from './replay_store.ts';
@@ -27,9 +21,6 @@ const START_TIMEOUT_MS = 5000;
 const INSPECT_EVERY_MS = 1000;
 /** After this many looks in a row without an answer, the connection is given up. One may fall into a pause of this process. */
 const MAX_FAILED_LOOKS = 2;
-
-/** States of ioredis in which nothing is open, so that no end of it is announced. */
-const WITHOUT_SOCKET = ['wait', 'reconnecting', 'end'];
 
 const FIRST = 1;
 const USED = 0;
@@ -75,7 +66,7 @@ export class RedisReplayStore implements ReplayStore {
     this.#horizon = new ReplayHorizon(longestMs);
     const buckets = redis.cluster === undefined ? [''] : CLUSTER_BUCKETS;
     this.#witness = new RedisWitness({ horizon: this.#horizon, clock, allowEviction: redis.allow_eviction, buckets });
-    this.#client = connectTo(redis);
+    this.#client = connectRedis(redis);
     this.#client.on('error', (error: Error) => this.#doubt(error.message));
     this.#client.on('close', () => this.#doubt(this.#inspected ? 'connection lost' : this.#problem));
     this.#client.on('+node', () => this.#doubt('a node of the cluster is new'));
@@ -133,10 +124,7 @@ export class RedisReplayStore implements ReplayStore {
     this.#doubt('closed');
     this.#closed = true;
     this.#started.reject(new Error('replay.redis: closed'));
-    const open = !WITHOUT_SOCKET.includes(this.#client.status);
-    const ended = new Promise<void>((resolve) => this.#client.once('end', resolve));
-    this.#client.disconnect();
-    if (open) await ended;
+    await closeRedis(this.#client);
   }
 
   /** What was doubted since the claim was made is not asked. */
@@ -219,10 +207,4 @@ export class RedisReplayStore implements ReplayStore {
     const tag = bucket === '' ? '' : `{${bucket}}`; // Redis Cluster: keys with one hash tag share a slot.
     return `${this.#options.redis.key_prefix}${tag}${name}`;
   }
-}
-
-function connectTo(redis: RedisConfig): Redis | Cluster {
-  if (redis.cluster !== undefined) return new Cluster(redis.cluster, clusterOptions(redis));
-  const place = redis.sentinels === undefined ? nodeOptions(redis) : sentinelOptions(redis);
-  return new Redis({ ...connectionOptions(redis), ...place });
 }

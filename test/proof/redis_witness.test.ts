@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { findRedisProblem, parseRedisInfo } from '../../src/proof/redis_info.ts';
 import { type RedisPort, RedisWitness } from '../../src/proof/redis_witness.ts';
 import { ReplayHorizon } from '../../src/proof/replay_horizon.ts';
+import { findRedisProblem, parseRedisInfo } from '../../src/redis/redis_info.ts';
 
 const LONGEST = 82_000;
 const START = 1_795_348_800_000;
@@ -146,6 +146,8 @@ describe('INFO', () => {
     expect(parseRedisInfo('server_time_usec:1795348800123456').timeMs).toBe(1_795_348_800_123.456);
   });
 
+  const use = { key: 'replay.redis', lost: 'the used proofs', evicted: 'a proof is replayed', allowEviction: false };
+
   it.each([
     [{ identity: null }, 'INFO names no run_id'],
     [{ role: 'slave' }, 'its role is slave, expected master'],
@@ -153,13 +155,13 @@ describe('INFO', () => {
     [{ evictionPolicy: null }, 'its maxmemory-policy is not shown, expected noeviction'],
   ])('%j is a problem, with what to do', (changes, words) => {
     const good = { identity: 'x', role: 'master', evictionPolicy: 'noeviction', timeMs: 1 };
-    expect(findRedisProblem(good, false)).toBeNull();
-    expect(findRedisProblem({ ...good, ...changes }, false)).toContain(words);
+    expect(findRedisProblem(good, use)).toBeNull();
+    expect(findRedisProblem({ ...good, ...changes }, use)).toContain(words);
   });
 
   it('eviction may be allowed, nothing else', () => {
     const evicting = { identity: 'x', role: 'master', evictionPolicy: 'allkeys-lru', timeMs: null };
-    expect(findRedisProblem(evicting, true)).toBeNull();
-    expect(findRedisProblem({ ...evicting, role: 'slave' }, true)).not.toBeNull();
+    expect(findRedisProblem(evicting, { ...use, allowEviction: true })).toBeNull();
+    expect(findRedisProblem({ ...evicting, role: 'slave' }, { ...use, allowEviction: true })).not.toBeNull();
   });
 });

@@ -1,8 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import type { GatewayConfig } from '../../src/config/schema.ts';
-import type { RedisConfig } from '../../src/proof/redis_options.ts';
 import { RedisReplayStore } from '../../src/proof/replay_redis.ts';
 import { expiryOf, longestClaim, replayKey } from '../../src/proof/replay_store.ts';
+import type { RedisConfig } from '../../src/redis/redis_options.ts';
 
 /** The default window of proofs. */
 export const DPOP: GatewayConfig['dpop'] = {

@@ -1,4 +1,4 @@
-/** What a Redis says of itself, as far as the replay store depends on it. */
+/** What a Redis says of itself, as far as what is kept there depends on it. */
 export interface RedisInfo {
   /** Changes with each start of the process and with each promotion: what was written before may be gone. Null when it does not say. */
   readonly identity: string | null;
@@ -26,10 +26,21 @@ export function parseRedisInfo(text: string): RedisInfo {
   };
 }
 
-/** Why this Redis must not hold the proofs, for people: what was read, what was expected, what to do. Null when it may. */
-export function findRedisProblem(info: RedisInfo, allowEviction: boolean): string | null {
+/** What a Redis is used for, for messages. */
+export interface RedisUse {
+  /** Where it is configured, such as `replay.redis`. */
+  readonly key: string;
+  /** What a restart loses. */
+  readonly lost: string;
+  /** What comes of an eviction. */
+  readonly evicted: string;
+  readonly allowEviction: boolean;
+}
+
+/** Why this Redis must not be used, for people: what was read, what was expected, what to do. Null when it may. */
+export function findRedisProblem(info: RedisInfo, { key, lost, evicted, allowEviction }: RedisUse): string | null {
   if (info.identity === null) {
-    return 'INFO names no run_id, so a restart that loses the used proofs would go unnoticed: use a Redis whose INFO shows the section server';
+    return `INFO names no run_id, so a restart that loses ${lost} would go unnoticed: use a Redis whose INFO shows the section server`;
   }
   if (info.role !== 'master') {
     return `its role is ${info.role}, expected master: connect to the master, through sentinels or cluster where it may move`;
@@ -37,8 +48,8 @@ export function findRedisProblem(info: RedisInfo, allowEviction: boolean): strin
   if (info.evictionPolicy !== 'noeviction' && !allowEviction) {
     const seen = info.evictionPolicy ?? 'not shown';
     return (
-      `its maxmemory-policy is ${seen}, expected noeviction, since a proof that is evicted can be replayed: run CONFIG SET ` +
-      'maxmemory-policy noeviction and write it into redis.conf (or, not for production, set replay.redis.allow_eviction: true)'
+      `its maxmemory-policy is ${seen}, expected noeviction, since ${evicted}: run CONFIG SET ` +
+      `maxmemory-policy noeviction and write it into redis.conf (or, not for production, set ${key}.allow_eviction: true)`
     );
   }
   return null;

@@ -8,8 +8,8 @@ import {
   describeRedis,
   nodeOptions,
   sentinelOptions,
-} from '../../src/proof/redis_options.ts';
-import { redisConfig } from './replay_fixture.ts';
+} from '../../src/redis/redis_options.ts';
+import { redisConfig } from '../proof/replay_fixture.ts';
 
 let folder: string;
 
