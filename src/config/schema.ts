@@ -13,7 +13,8 @@ const bytes = z.int().min(1).max(1_099_511_627_776);
 /** Path of a file. */
 export const file = z.string().min(1).max(4096);
 
-const httpUrl = z.string().refine(isHttpUrl, {
+/** An http or https URL: no user information, no query, no fragment. */
+export const httpUrl = z.string().refine(isHttpUrl, {
   error: 'expected an absolute http or https URL without user information, query or fragment',
 });
 const origin = z.string().refine((text) => isHttpUrl(text) && new URL(text).origin === text.replace(/\/$/, ''), {
@@ -26,7 +27,7 @@ export const identifier = z.string().min(1).max(2048).refine(isAbsoluteUri, {
 });
 
 /** Asymmetric algorithms that may be allowed; `none` and HS* cannot be named at all (RFC 8725 §3.1, §3.2). */
-const algorithm = z.enum([
+export const algorithm = z.enum([
   'ES256',
   'ES384',
   'ES512',

@@ -1,5 +1,6 @@
 import { deny } from '../kernel/denial.ts';
 import { type Checked, type Denied, pass } from '../kernel/result.ts';
+import { isNumericDate } from '../oauth/numeric_date.ts';
 import { type Parsed, parsed, unparsed } from '../oauth/parsed.ts';
 import type { JsonObject } from '../oauth/strict_json.ts';
 import { readScope } from './scope.ts';
@@ -24,8 +25,6 @@ export const CLOCK_SKEW_MS = 10_000;
 
 const MAX_TEXT_LENGTH = 1024;
 const MAX_AUDIENCES = 100;
-/** 9999-12-31T23:59:59Z: what lies beyond is not seconds (milliseconds, for instance, which would make a token live for millennia). */
-const MAX_NUMERIC_DATE = 253_402_300_799;
 /** RFC 6749 appendix A.1: printable ASCII. */
 const CLIENT_ID = /^[\x20-\x7e]+$/;
 
@@ -93,9 +92,4 @@ function readAudience(aud: unknown): readonly string[] | null {
 
 function isText(value: unknown): value is string {
   return typeof value === 'string' && value.length > 0 && value.length <= MAX_TEXT_LENGTH;
-}
-
-/** Whether a value is a time as claims give it: seconds since the Unix epoch, fractions allowed (RFC 7519 §2, NumericDate). */
-export function isNumericDate(value: unknown): value is number {
-  return typeof value === 'number' && value >= 0 && value <= MAX_NUMERIC_DATE;
 }

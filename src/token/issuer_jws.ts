@@ -2,10 +2,11 @@ import { type Clock, secondsOf } from '../kernel/clock.ts';
 import type { SignatureAlgorithm } from '../oauth/algorithms.ts';
 import { parseCompactJws } from '../oauth/compact_jws.ts';
 import type { Jwks } from '../oauth/jwks.ts';
+import { isNumericDate } from '../oauth/numeric_date.ts';
 import { type Parsed, parsed, unparsed } from '../oauth/parsed.ts';
+import { findSigner } from '../oauth/signer.ts';
 import type { JsonObject } from '../oauth/strict_json.ts';
-import { CLOCK_SKEW_MS, isNumericDate } from './claims.ts';
-import { findSigner } from './signer.ts';
+import { CLOCK_SKEW_MS } from './claims.ts';
 
 const MAX_KID_LENGTH = 1024;
 

@@ -1,7 +1,7 @@
 import type { Job } from '../kernel/context.ts';
 import { type Parsed, parsed, unparsed } from '../oauth/parsed.ts';
 import { isJsonObject, type JsonObject } from '../oauth/strict_json.ts';
-import { type JobMembers, mapWorkloadClaims, providerOf } from './workload_claims.ts';
+import { type JobMembers, mapWorkloadClaims, providerOf } from '../oauth/workload_claims.ts';
 
 const TEXTS = [
   'provider',

@@ -3,11 +3,11 @@ import { deny } from '../kernel/denial.ts';
 import { type Checked, pass } from '../kernel/result.ts';
 import { type CompactJws, parseCompactJws } from '../oauth/compact_jws.ts';
 import type { VerificationKey } from '../oauth/key_set.ts';
+import { findSigner } from '../oauth/signer.ts';
 import type { JsonObject } from '../oauth/strict_json.ts';
 import { checkAudience, checkValidity, readClaims, type TokenClaims } from './claims.ts';
 import type { TrustedIssuer, TrustedIssuers } from './issuers.ts';
 import { MAX_TOKEN_BYTES, type PresentedToken } from './presented_token.ts';
-import { findSigner } from './signer.ts';
 
 const MAX_KID_LENGTH = 1024;
 /** RFC 9068 §4, in lower case: media types are compared without case (RFC 7515 §4.1.9). */

@@ -1,6 +1,6 @@
 import { compactVerify, errors } from 'jose';
-import type { Jwks } from '../oauth/jwks.ts';
-import type { VerificationKey } from '../oauth/key_set.ts';
+import type { Jwks } from './jwks.ts';
+import type { VerificationKey } from './key_set.ts';
 
 /** Signatures that are computed for one JWS at most: several keys may share a `kid`, and all keys fit a JWS without one. */
 const MAX_KEYS_TRIED = 4;

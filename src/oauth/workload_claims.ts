@@ -1,5 +1,5 @@
 import type { Job } from '../kernel/context.ts';
-import type { JsonObject } from '../oauth/strict_json.ts';
+import type { JsonObject } from './strict_json.ts';
 
 /** What the claims of a workload-identity token say of the job. */
 export type JobMembers = Omit<Job, 'provider' | 'claims'>;
