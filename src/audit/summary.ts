@@ -116,6 +116,7 @@ function jobMember(job: Job): string {
 
 function bindingMember(proof: VerifiedProof): string {
   let text = `,"binding":{"method":"${proof.method}"${textMember('thumbprint', proof.thumbprint)}`;
+  if (proof.certificate !== null) text += textMember('certificate', proof.certificate);
   if (proof.jti !== null) text += textMember('jti_sha256', hash('sha256', proof.jti, 'base64url'));
   if (proof.issuedAt !== null) text += numberMember('issued_at', proof.issuedAt);
   return `${text}}`;

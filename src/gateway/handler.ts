@@ -4,7 +4,7 @@ import type { Duplex } from 'node:stream';
 import type { Forwarder } from '../forward/forward.ts';
 import { type Checks, check } from '../kernel/check.ts';
 import type { Clock } from '../kernel/clock.ts';
-import type { AuthorizedRequest, ClientCertificate, Evidence } from '../kernel/context.ts';
+import type { AuthorizedRequest, Evidence, Peer } from '../kernel/context.ts';
 import { type Denial, statusOf } from '../kernel/denial.ts';
 import type { Checked } from '../kernel/result.ts';
 import type { ServerHandlers } from '../net/http_server.ts';
@@ -34,7 +34,8 @@ export interface Stages {
   record(evidence: Evidence): void;
   /** Answers what is the gateway's own, such as protected resource metadata; false: it is for the upstream. Refuses as stage 1 does. */
   serveOwn(request: IncomingMessage, response: ServerResponse): Checked<boolean>;
-  certificateOf(request: IncomingMessage): ClientCertificate | null;
+  /** The other end of the connection of a request. */
+  peerOf(request: IncomingMessage): Peer;
   readonly traces: Traces;
   readonly clock: Clock;
   readonly log: Log;
@@ -194,7 +195,7 @@ async function settle(stages: Stages, evidence: Evidence, work: () => Promise<De
 async function authorize(stages: Stages, evidence: Evidence, body: PendingBody): Promise<AuthorizedRequest | Denial> {
   const { request } = body;
   const started = performance.now();
-  const read = stages.reader.read(request, evidence, stages.certificateOf(request));
+  const read = stages.reader.read(request, evidence, stages.peerOf(request));
   evidence.timings.request = performance.now() - started;
   if (!read.ok) return (await stages.bodies.explainRefusal(read, request, body.heldBack)).denial;
   evidence.context = read.value;

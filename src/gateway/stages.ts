@@ -1,13 +1,11 @@
-import type { IncomingMessage } from 'node:http';
-import type { TLSSocket } from 'node:tls';
 import { type Auditor, createAuditor } from '../audit/auditor.ts';
 import { type Catalogue, loadCatalogue } from '../config/catalogue.ts';
 import type { GatewayConfig, RouteConfig } from '../config/schema.ts';
 import { createForwarder, type Forwarder } from '../forward/forward.ts';
 import type { Clock } from '../kernel/clock.ts';
-import type { ClientCertificate, Evidence } from '../kernel/context.ts';
+import type { Evidence } from '../kernel/context.ts';
 import type { Denial } from '../kernel/denial.ts';
-import { clientCertificateOf } from '../net/tls.ts';
+import { createPeerReader } from '../net/tls_peer.ts';
 import { createDecider, type Decide } from '../policy/decide.ts';
 import { createProofVerifier, type ProofVerifier } from '../proof/verifier.ts';
 import { createAnswers } from '../request/answer.ts';
@@ -133,7 +131,7 @@ export function wireStages(parts: StageParts, services: Services, { origin, trac
       observe(evidence);
     },
     serveOwn: serveResourceMetadata({ config, routes, catalogues, reader }),
-    certificateOf: certificateReader(config),
+    peerOf: peerReader(config),
     traces,
     clock,
     log,
@@ -148,18 +146,7 @@ function withdrawUpgrades(forwarder: Forwarder, decide: Decide): void {
   });
 }
 
-function certificateReader(config: GatewayConfig): (request: IncomingMessage) => ClientCertificate | null {
-  const { tls } = config.listen;
-  if (tls === undefined || tls.client_certificates === 'none') return () => null;
-  const mustChain = tls.client_ca_file !== undefined;
-  const known = new WeakMap<TLSSocket, ClientCertificate | null>();
-  return ({ socket }) => {
-    const secure = socket as TLSSocket;
-    let certificate = known.get(secure);
-    if (certificate === undefined) {
-      certificate = clientCertificateOf(secure, mustChain);
-      known.set(secure, certificate);
-    }
-    return certificate;
-  };
+function peerReader({ listen: { tls } }: GatewayConfig): Stages['peerOf'] {
+  const peerOf = createPeerReader({ mustChain: tls?.client_ca_file !== undefined });
+  return ({ socket }) => peerOf(socket);
 }

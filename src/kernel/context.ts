@@ -93,7 +93,7 @@ export interface RequestContext {
   readonly credentials: Credentials;
   /** The one DPoP header, or null. */
   readonly proof: string | null;
-  /** The verified client certificate of the connection; null where there is none. */
+  /** The client certificate that the caller presented; null where there is none. Whether it counts, stage 3 says. */
   readonly certificate: ClientCertificate | null;
   /** Address of the peer of the connection; never from a header. */
   readonly peerAddress: string;
@@ -102,10 +102,23 @@ export interface RequestContext {
   readonly upgrade: boolean;
 }
 
-/** A client certificate as the TLS handshake established it (RFC 8705 §3). */
+/** A client certificate whose key the other end of a TLS connection was shown to hold (RFC 8705 §3). */
 export interface ClientCertificate {
-  /** base64url(SHA-256(DER)). */
+  /** base64url(SHA-256(DER)), RFC 8705 §3.1. */
   readonly x5tS256: string;
+  /** Milliseconds since the Unix epoch, both inclusive (RFC 5280 §4.1.2.5). */
+  readonly notBefore: number;
+  readonly notAfter: number;
+  /** Why it is not trusted, as OpenSSL names it (`UNABLE_TO_GET_ISSUER_CERT_LOCALLY`), where it must chain to a CA; else null. */
+  readonly untrusted: string | null;
+}
+
+/** The other end of the connection that a request came on: established before its first byte, the same for all requests of the connection. */
+export interface Peer {
+  /** The name that the connection was opened for (SNI, RFC 6066 §3), lower case; null where none was sent. */
+  readonly serverName: string | null;
+  /** From the TLS handshake; null where there is none. */
+  readonly certificate: ClientCertificate | null;
 }
 
 /** What the policy may know of the body. Before it is read, `absent` or `not_requested`. */
@@ -180,6 +193,8 @@ export interface ProofFacts {
   readonly method: Binding;
   /** The thumbprint that the token is bound to: jkt, or x5t#S256; null for a bearer token on a route that allows it. */
   readonly thumbprint: string | null;
+  /** The x5t#S256 that the token names beside its jkt, which held too; null otherwise. */
+  readonly certificate: string | null;
   /** Of a DPoP proof; null otherwise. */
   readonly jti: string | null;
   /** Seconds since the Unix epoch, of a DPoP proof; null otherwise. */

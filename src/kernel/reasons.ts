@@ -118,6 +118,13 @@ export const REASONS = {
     'RFC 9110 §15.5.20',
     'Use the public origin of the gateway.',
   ),
+  'request.host_of_another_connection': row(
+    421,
+    null,
+    'The TLS connection was opened for another host than the request names',
+    'RFC 9110 §7.4, §15.5.20',
+    'Open a connection with the same name in SNI and in Host.',
+  ),
   'request.route_unknown': row(
     404,
     null,
@@ -349,7 +356,7 @@ export const REASONS = {
   'proof.key_mismatch': token(
     'The access token is bound to another key',
     'RFC 9449 §4.3 check 12',
-    'Sign the proof with the key that the token was issued for.',
+    'Sign the proof with the key, or connect with the certificate, that the token was issued for.',
   ),
   'proof.bound_token_as_bearer': token(
     'A sender-constrained access token was sent as a bearer token',
@@ -370,6 +377,11 @@ export const REASONS = {
     'The access token is bound to a client certificate, and none was presented',
     'RFC 8705 §3',
     'Connect with the client certificate that the token was issued for.',
+  ),
+  'proof.certificate_invalid': token(
+    'The client certificate is not valid, or was not issued by an authority that is trusted here',
+    'RFC 8705 §3, RFC 5280 §6.1.3',
+    'Connect with a client certificate that is in date, and that chains to an authority of the gateway where it names some.',
   ),
   'proof.replay_store_unavailable': row(
     503,

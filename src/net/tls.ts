@@ -1,7 +1,7 @@
-import { createHash } from 'node:crypto';
+import { constants, X509Certificate } from 'node:crypto';
 import { readFileSync, statSync } from 'node:fs';
-import { createSecureContext, type SecureContextOptions, type TLSSocket } from 'node:tls';
-import type { ClientCertificate } from '../kernel/context.ts';
+import { createSecureContext, type SecureContextOptions } from 'node:tls';
+import type { Clock } from '../kernel/clock.ts';
 
 /** Where the gateway's certificate is, and whether callers are asked for theirs; as in the configuration's `listen.tls`. */
 export interface ServerTlsFiles {
@@ -19,17 +19,31 @@ export type ServerTlsOptions = SecureContextOptions & {
   requireCert: boolean;
 };
 
+const PEM_CERTIFICATE =
+  /-----BEGIN (?:X509 |TRUSTED )?CERTIFICATE-----[^-]*-----END (?:X509 |TRUSTED )?CERTIFICATE-----/g;
+
 /**
- * Reads certificate, key and CA, and tries them. TLS 1.2 at least, since RFC 9325 §3.1.1 forbids older versions.
+ * Reads certificate, key and CA, and tries them; a certificate that has expired is of no use to anybody. TLS 1.2 at least, since RFC 9325 §3.1.1 forbids older versions.
  * @throws Error that names the file and what to do
  */
-export function readServerTls(files: ServerTlsFiles): ServerTlsOptions {
+export function readServerTls(files: ServerTlsFiles, clock: Clock = Date.now): ServerTlsOptions {
   const ask = files.client_certificates !== 'none';
   const required = files.client_certificates === 'required';
+  const [certificate] = readCertificates(files.certificate_file, 'certificate_file');
+  if (certificate !== undefined && certificate.validToDate.getTime() < clock()) {
+    const { validTo } = certificate;
+    throw new Error(
+      `listen.tls.certificate_file: ${files.certificate_file} expired on ${validTo}: get a new certificate`,
+    );
+  }
+  // What is no certificate would be passed over silently, and with none of them nobody could connect.
+  if (files.client_ca_file !== undefined) readCertificates(files.client_ca_file, 'client_ca_file');
   const options: ServerTlsOptions = {
     cert: readPem(files.certificate_file, 'certificate_file'),
     key: readPem(files.key_file, 'key_file'),
     minVersion: 'TLSv1.2',
+    // RFC 9325 §3.5: it costs the server more than the caller, and could change the certificate in the middle of a connection.
+    secureOptions: constants.SSL_OP_NO_RENEGOTIATION,
     requestCert: ask,
     // Without a CA every certificate is taken: the token is bound to its thumbprint (RFC 8705 §3, self-signed method).
     rejectUnauthorized: required && files.client_ca_file !== undefined,
@@ -45,26 +59,30 @@ export function readServerTls(files: ServerTlsFiles): ServerTlsOptions {
   return options;
 }
 
-/**
- * The client certificate of a connection, or null. With a CA configured, only one that chains to it and is in date counts
- * (RFC 8705 §3); the thumbprint is base64url(SHA-256(DER)) (RFC 8705 §3.1).
- */
-export function clientCertificateOf(socket: TLSSocket, mustChain: boolean): ClientCertificate | null {
-  if (mustChain && !socket.authorized) return null;
-  const certificate = socket.getPeerX509Certificate?.();
-  if (certificate === undefined) return null;
-  return { x5tS256: createHash('sha256').update(certificate.raw).digest('base64url') };
-}
-
 /** A number that changes whenever one of the files does, for polling. */
 export function tlsFilesVersion(files: ServerTlsFiles): string {
   return [files.certificate_file, files.key_file, files.client_ca_file]
     .filter((file) => file !== undefined)
     .map((file) => {
       const found = statSync(file, { throwIfNoEntry: false });
-      return `${found?.mtimeMs ?? 0}:${found?.size ?? 0}:${found?.ino ?? 0}`;
+      return `${found?.mtimeMs ?? 0}:${found?.ctimeMs ?? 0}:${found?.size ?? 0}:${found?.ino ?? 0}`;
     })
     .join(',');
+}
+
+/** The certificates in a PEM file, at least one. @throws Error that names the file */
+function readCertificates(file: string, key: string): X509Certificate[] {
+  const blocks = readPem(file, key).toString('latin1').match(PEM_CERTIFICATE) ?? [];
+  if (blocks.length === 0) throw new Error(`listen.tls.${key}: ${file} has no certificate: expected PEM`);
+  return blocks.map((block, index) => {
+    try {
+      return new X509Certificate(block);
+    } catch (error) {
+      throw new Error(
+        `listen.tls.${key}: certificate ${index + 1} of ${file} cannot be read: ${(error as Error).message}`,
+      );
+    }
+  });
 }
 
 function readPem(file: string, key: string): Buffer {

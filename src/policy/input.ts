@@ -42,7 +42,9 @@ export function buildInput(context: RequestContext, token: VerifiedToken, proof:
   const tokenText = textOfToken(token);
   if (tokenText === null) return deny('policy.input_too_large', 'the token is nested too deeply');
   if (isNestedDeeper(context.body.value)) return deny('policy.input_too_large', 'the body is nested too deeply');
-  const binding: PolicyInput['token']['binding'] = { method: proof.method, thumbprint: proof.thumbprint };
+  const { method, thumbprint, certificate } = proof;
+  const binding: PolicyInput['token']['binding'] =
+    certificate === null ? { method, thumbprint } : { method, thumbprint, certificate };
   const call = wellFormed(JSON.stringify({ request: describeRequest(context), operation: describeOperation(context) }));
   const text = `{"version":1,${call.slice(1, -1)},${tokenText.head}${JSON.stringify(binding)}${tokenText.tail}`;
   if (exceedsLimit(text)) return deny('policy.input_too_large', `more than ${INPUT_LIMIT_BYTES} bytes`);

@@ -60,6 +60,10 @@ const binding = z
   .strictObject({
     method: z.enum(['dpop', 'mtls', 'bearer']),
     thumbprint: optionalText.describe('jkt or x5t#S256; null for a bearer token.'),
+    certificate: z
+      .string()
+      .optional()
+      .describe('x5t#S256, where the token is bound to a certificate beside its key; then both were shown.'),
   })
   .describe('How the sender showed that the token is its own.');
 

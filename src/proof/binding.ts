@@ -1,10 +1,10 @@
 import type { Binding, RequestContext, VerifiedToken } from '../kernel/context.ts';
 import { deny } from '../kernel/denial.ts';
-import { type Checked, pass } from '../kernel/result.ts';
+import { type Checked, type Denied, pass } from '../kernel/result.ts';
 
 /** What the sender has to show for this token on this route, after what the connection shows was compared. */
 export type Owed =
-  | { readonly method: 'dpop'; readonly jkt: string }
+  | { readonly method: 'dpop'; readonly jkt: string; readonly certificate: string | null }
   | { readonly method: Exclude<Binding, 'dpop'>; readonly thumbprint: string | null };
 
 /**
@@ -26,7 +26,7 @@ export function checkBinding(context: RequestContext, token: VerifiedToken): Che
     if (jkt === undefined) return deny('proof.unbound_token', 'token without jkt under the DPoP scheme');
     if (!bindings.includes('dpop')) return deny('proof.binding_not_allowed', 'route does not take DPoP');
     const refused = x5tS256 === undefined ? null : checkCertificate(context, x5tS256);
-    return refused ?? pass({ method: 'dpop', jkt });
+    return refused ?? pass({ method: 'dpop', jkt, certificate: x5tS256 ?? null });
   }
   if (jkt !== undefined) return deny('proof.bound_token_as_bearer', 'token with jkt under the Bearer scheme');
   if (x5tS256 !== undefined) {
@@ -37,9 +37,13 @@ export function checkBinding(context: RequestContext, token: VerifiedToken): Che
   return pass({ method: 'bearer', thumbprint: null });
 }
 
-/** RFC 8705 §3: the certificate of the connection must be the one in the token. Null when it is. */
-function checkCertificate(context: RequestContext, x5tS256: string) {
-  if (context.certificate === null) return deny('proof.certificate_missing', 'no client certificate');
-  if (context.certificate.x5tS256 !== x5tS256) return deny('proof.key_mismatch', 'another client certificate');
+/** RFC 8705 §3: the certificate of the caller must be the one in the token, and good in itself now. Null when it is. */
+function checkCertificate({ certificate, receivedAt }: RequestContext, x5tS256: string): Denied | null {
+  if (certificate === null) return deny('proof.certificate_missing', 'no client certificate');
+  if (certificate.untrusted !== null) return deny('proof.certificate_invalid', certificate.untrusted);
+  // For each request: a connection, or a session that is resumed, may outlive the certificate.
+  if (!(receivedAt <= certificate.notAfter)) return deny('proof.certificate_invalid', 'it has expired');
+  if (!(receivedAt >= certificate.notBefore)) return deny('proof.certificate_invalid', 'it is not valid yet');
+  if (certificate.x5tS256 !== x5tS256) return deny('proof.key_mismatch', 'another client certificate');
   return null;
 }

@@ -54,9 +54,9 @@ export function createProofVerifier(parts: ProofVerifierParts): ProofVerifier {
       if (!owed.ok) return owed;
       if (owed.value.method !== 'dpop') {
         const { method, thumbprint } = owed.value;
-        return pass(sealProof({ method, thumbprint, jti: null, issuedAt: null, nonce: null }));
+        return pass(sealProof({ method, thumbprint, certificate: null, jti: null, issuedAt: null, nonce: null }));
       }
-      const { jkt } = owed.value;
+      const { jkt, certificate } = owed.value;
       const onlyHere = context.route.replay === 'node_nonce';
       const demanded = context.route.nonceRequired || onlyHere || nonceIssuers.has(token.issuer);
       const proof = checkDpop(context, token, rules);
@@ -66,12 +66,14 @@ export function createProofVerifier(parts: ProofVerifierParts): ProofVerifier {
           ? deny(proof.denial.reason, { ...proof.denial, nonce: parts.nonces.give(jkt, clock()) })
           : proof;
       }
-      if (!demanded) return claim(parts, context, { proof: proof.value, nonce: null });
+      if (!demanded) return claim(parts, context, { proof: proof.value, certificate, nonce: null });
       const nowMs = clock();
       const verdict = parts.nonces.check(proof.value.nonce, { jkt, nowMs, onlyHere });
-      if (verdict === 'good') return claim(parts, context, { proof: proof.value, nonce: null });
+      if (verdict === 'good') return claim(parts, context, { proof: proof.value, certificate, nonce: null });
       const nonce = parts.nonces.give(jkt, nowMs);
-      return verdict === 'due' ? claim(parts, context, { proof: proof.value, nonce }) : demand(verdict, nonce);
+      return verdict === 'due'
+        ? claim(parts, context, { proof: proof.value, certificate, nonce })
+        : demand(verdict, nonce);
     },
     stats: () => ({ keys: keys.stats() }),
   };
@@ -93,6 +95,7 @@ const NOTES: Partial<Record<NonceVerdict, string>> = {
 /** A proof that lacks only its claim, and the nonce that is due to be given with the answer. */
 interface Claimant {
   readonly proof: CheckedProof;
+  readonly certificate: string | null;
   readonly nonce: string | null;
 }
 
@@ -108,9 +111,9 @@ function claim(
   return typeof claimed === 'string' ? settle(claimed, claimant) : claimed.then((late) => settle(late, claimant));
 }
 
-function settle(claimed: Claim, { proof: { jkt, jti, iat }, nonce }: Claimant): Checked<VerifiedProof> {
+function settle(claimed: Claim, { proof: { jkt, jti, iat }, certificate, nonce }: Claimant): Checked<VerifiedProof> {
   if (claimed === 'first') {
-    return pass(sealProof({ method: 'dpop', thumbprint: jkt, jti, issuedAt: iat, nonce }));
+    return pass(sealProof({ method: 'dpop', thumbprint: jkt, certificate, jti, issuedAt: iat, nonce }));
   }
   const reason = claimed === 'used' ? 'proof.replayed' : 'proof.replay_store_unavailable';
   return deny(reason, nonce === null ? {} : { nonce });

@@ -1,4 +1,4 @@
-import type { BodyHandle, ClientCertificate, Evidence, RequestContext } from '../kernel/context.ts';
+import type { BodyHandle, Evidence, Peer, RequestContext } from '../kernel/context.ts';
 import { deny } from '../kernel/denial.ts';
 import { type Checked, pass } from '../kernel/result.ts';
 import { readCredentials } from './credentials.ts';
@@ -35,9 +35,9 @@ export interface RequestReader {
   /**
    * Reads a request in its one reading. Sets `evidence.route` as soon as it is known, so that a refusal can carry its challenge.
    * Refuses with `request.*`, in this order: header section and framing, target, host and route, method, credentials, proof.
-   * @param certificate the verified client certificate of the connection, or null
+   * @param peer the other end of the connection
    */
-  read(message: RawRequest, evidence: Evidence, certificate: ClientCertificate | null): Checked<RequestContext>;
+  read(message: RawRequest, evidence: Evidence, peer: Peer): Checked<RequestContext>;
 
   /** Judges header section and framing alone, as `read` does: for what the gateway answers itself. */
   judgeHead(message: RawRequest): Checked<Framing>;
@@ -57,7 +57,7 @@ export function createRequestReader({ routes, limits }: RequestReaderOptions): R
       return section.ok ? judgeFraming(section.value, { method, httpVersion }, limits.body_bytes) : section;
     },
 
-    read(message, evidence, certificate) {
+    read(message, evidence, peer) {
       const method = message.method ?? '';
       const section = readHeaderSection(message.rawHeaders, limits.headers);
       if (!section.ok) return section;
@@ -78,6 +78,10 @@ export function createRequestReader({ routes, limits }: RequestReaderOptions): R
       const { hostRoutes, entry } = found.value;
       const { route, operations } = entry;
       evidence.route = route;
+      // RFC 9110 §7.4: what was agreed on in the handshake holds for the name that it was made with.
+      if (peer.serverName !== null && peer.serverName !== hostRoutes.host) {
+        return deny('request.host_of_another_connection');
+      }
       if (!route.methods.includes(method)) return deny('request.method_not_allowed');
 
       const credentials = readCredentials(headers, target.value.target.queryParameters);
@@ -97,7 +101,7 @@ export function createRequestReader({ routes, limits }: RequestReaderOptions): R
         rawHeaders: message.rawHeaders,
         credentials: credentials.value,
         proof: headers.proof,
-        certificate,
+        certificate: peer.certificate,
         peerAddress: evidence.peerAddress,
         body: framing.value.hasBody ? UNREAD : ABSENT,
         upgrade: framing.value.websocket,

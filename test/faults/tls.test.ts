@@ -1,11 +1,9 @@
-import { X509Certificate } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { request } from 'node:https';
 import { join } from 'node:path';
 import { connect } from 'node:tls';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { certificateThumbprint } from '../../src/oauth/thumbprint.ts';
-import { makeCertificate, type TestCertificate } from '../support/certificate.ts';
+import { makeCertificate, type TestCertificate, thumbprintOf } from '../support/certificate.ts';
 import { eventually } from '../support/eventually.ts';
 import { startTestGateway, type TestGateway } from '../support/gateway.ts';
 import type { GatewayProcess } from '../support/process.ts';
@@ -15,7 +13,6 @@ import { PATH, Scene } from './scene.ts';
 
 const hosts = ['127.0.0.1'];
 const ca = makeCertificate({ name: 'ca', authority: true });
-const thumbprint = ({ cert }: TestCertificate) => certificateThumbprint(new X509Certificate(cert).raw);
 
 let scene: Scene;
 let upstream: RecordingUpstream;
@@ -119,7 +116,7 @@ describe('certificate and key of the gateway', () => {
 
   it('RFC 8705 §3: a certificate-bound token needs the certificate of the connection; no CA is needed for that', async () => {
     const own = makeCertificate({ name: 'job' });
-    const token = await scene.issuer.token(null, { claims: { cnf: { 'x5t#S256': thumbprint(own) } } });
+    const token = await scene.issuer.token(null, { claims: { cnf: { 'x5t#S256': thumbprintOf(own) } } });
     const headers = { authorization: `Bearer ${token}` };
     expect(await call(gateway.port, headers, own)).toBe(200);
     expect(await call(gateway.port, headers)).toBe('proof.certificate_missing');

@@ -88,7 +88,7 @@ describe('the policy input', () => {
       ['mtls', 'x5t'],
       ['bearer', null],
     ] as const) {
-      const sender = sealProof({ method, thumbprint, jti: null, issuedAt: null, nonce: null });
+      const sender = sealProof({ method, thumbprint, certificate: null, jti: null, issuedAt: null, nonce: null });
       expect(documentOf(plain, plainToken, sender).token.binding).toEqual({ method, thumbprint });
     }
   });

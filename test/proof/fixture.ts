@@ -123,6 +123,9 @@ export function tokenOf(confirmation: Confirmation, text = TOKEN): VerifiedToken
   });
 }
 
+/** What a certificate says beside its thumbprint, for one that is good. */
+export const IN_DATE = { notBefore: NOON - 1000, notAfter: NOON + 1000, untrusted: null };
+
 const REPLAY_CLASSES: readonly ReplayClass[] = ['memory', 'redis', 'node_nonce', 'window_only'];
 
 /** Tokens of this issuer need a nonce on every route. */

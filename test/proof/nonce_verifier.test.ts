@@ -8,6 +8,7 @@ import {
   benchOf,
   type Changes,
   contextOf,
+  IN_DATE,
   makeKey,
   NONCE_ISSUER,
   NOON,
@@ -157,7 +158,7 @@ describe('proof.nonce_missing and proof.nonce_stale', () => {
 
   it('a certificate-bound token needs no nonce', async () => {
     const x5tS256 = 'c'.repeat(43);
-    const request = { ...REQUIRED, proof: null, scheme: 'bearer', certificate: { x5tS256 } } as const;
+    const request = { ...REQUIRED, proof: null, scheme: 'bearer', certificate: { ...IN_DATE, x5tS256 } } as const;
     expect(await benchOf().verify(request, { x5tS256 })).toBe('passed');
   });
 

@@ -1,6 +1,18 @@
 import { beforeAll, describe, expect, it } from 'vitest';
 import { sha256Base64url } from '../../src/oauth/thumbprint.ts';
-import { benchOf, contextOf, makeKey, NOW, ORIGIN, PATH, proofBy, type TestKey, TOKEN, tokenOf } from './fixture.ts';
+import {
+  benchOf,
+  contextOf,
+  IN_DATE,
+  makeKey,
+  NOW,
+  ORIGIN,
+  PATH,
+  proofBy,
+  type TestKey,
+  TOKEN,
+  tokenOf,
+} from './fixture.ts';
 
 let key: TestKey;
 let other: TestKey;
@@ -9,9 +21,9 @@ beforeAll(async () => {
   [key, other] = await Promise.all([makeKey(), makeKey()]);
 });
 
-const certificate = { x5tS256: 'A4DtL2JmUMhAsvJj5tKyn64SqzmuXbMrJa0n761y5v0' };
+const certificate = { ...IN_DATE, x5tS256: 'A4DtL2JmUMhAsvJj5tKyn64SqzmuXbMrJa0n761y5v0' };
 const x5tS256 = certificate.x5tS256;
-const another = { x5tS256: 'bwcK0esc3ACC3DB2Y5_lESsXE8o9ltc05O89jdN-dg2' };
+const another = { ...IN_DATE, x5tS256: 'bwcK0esc3ACC3DB2Y5_lESsXE8o9ltc05O89jdN-dg2' };
 
 describe('scheme, binding and route (RFC 9449 §7.1, §7.2, RFC 8705 §3)', () => {
   it('a DPoP-bound token under DPoP with a proof', async () => {
@@ -22,7 +34,7 @@ describe('scheme, binding and route (RFC 9449 §7.1, §7.2, RFC 8705 §3)', () =
     );
     expect(checked).toEqual({
       ok: true,
-      value: { method: 'dpop', thumbprint: key.thumbprint, jti: 'j1', issuedAt: NOW, nonce: null },
+      value: { method: 'dpop', thumbprint: key.thumbprint, certificate: null, jti: 'j1', issuedAt: NOW, nonce: null },
     });
   });
 
@@ -59,7 +71,7 @@ describe('scheme, binding and route (RFC 9449 §7.1, §7.2, RFC 8705 §3)', () =
     );
     expect(checked).toEqual({
       ok: true,
-      value: { method: 'bearer', thumbprint: null, jti: null, issuedAt: null, nonce: null },
+      value: { method: 'bearer', thumbprint: null, certificate: null, jti: null, issuedAt: null, nonce: null },
     });
   });
 
@@ -79,7 +91,7 @@ describe('scheme, binding and route (RFC 9449 §7.1, §7.2, RFC 8705 §3)', () =
       bench.verifier.verify(contextOf({ proof: null, scheme: 'bearer', certificate: given }), tokenOf({ x5tS256 }));
     expect(await under(certificate)).toEqual({
       ok: true,
-      value: { method: 'mtls', thumbprint: x5tS256, jti: null, issuedAt: null, nonce: null },
+      value: { method: 'mtls', thumbprint: x5tS256, certificate: null, jti: null, issuedAt: null, nonce: null },
     });
     expect(await under(null)).toMatchObject({ denial: { reason: 'proof.certificate_missing' } });
     expect(await under(another)).toMatchObject({ denial: { reason: 'proof.key_mismatch' } });

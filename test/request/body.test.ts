@@ -6,7 +6,7 @@ import type { Checked } from '../../src/kernel/result.ts';
 import { type BodyReaderOptions, createBodyReader } from '../../src/request/body.ts';
 import { createRequestReader } from '../../src/request/read_request.ts';
 import { createRouteTable } from '../../src/request/route_table.ts';
-import { makeEvidence, makeRoute, outcomeOf, valueOfPassed } from './fixtures.ts';
+import { makeEvidence, makeRoute, outcomeOf, PLAIN_PEER, valueOfPassed } from './fixtures.ts';
 import { exchange, type HttpFixture, serve } from './http_fixture.ts';
 
 interface Seen {
@@ -38,7 +38,7 @@ async function receiver({ body = 'json', limit = 1000, options = {} }: Setting =
   const seen: Seen[] = [];
   let tell = () => {};
   const fixture = await serve(async (message, response) => {
-    const context = valueOfPassed(requests.read(message, makeEvidence(), null));
+    const context = valueOfPassed(requests.read(message, makeEvidence(), PLAIN_PEER));
     let continued = 0;
     const pending = bodies.readBody(context, message, () => {
       continued++;
@@ -239,7 +239,7 @@ describe('a body that the policy sees', () => {
     const fixture = await serve(async (message) => {
       const routes = createRouteTable([{ route: makeRoute({ body: 'json' }), operations: null }]);
       const reader = createRequestReader({ routes, limits: { headers: 100, body_bytes: 1000 } });
-      const context = valueOfPassed(reader.read(message, makeEvidence(), null));
+      const context = valueOfPassed(reader.read(message, makeEvidence(), PLAIN_PEER));
       message.once('close', () => {
         outcome = Promise.resolve(bodies.readBody(context, message, () => {}));
         tell();

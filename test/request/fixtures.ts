@@ -1,4 +1,4 @@
-import type { Evidence, Route } from '../../src/kernel/context.ts';
+import type { Evidence, Peer, Route } from '../../src/kernel/context.ts';
 import type { Reason } from '../../src/kernel/denial.ts';
 import type { Checked } from '../../src/kernel/result.ts';
 
@@ -22,6 +22,9 @@ export function makeRoute(changes: Partial<Route> = {}): Route {
     ...changes,
   };
 }
+
+/** The other end of a connection without TLS. */
+export const PLAIN_PEER: Peer = { serverName: null, certificate: null };
 
 /** Evidence as the gateway makes it before stage 1. */
 export function makeEvidence(): Evidence {

@@ -4,7 +4,7 @@ import type { Route } from '../../src/kernel/context.ts';
 import { createOperationIndex } from '../../src/request/operation_index.ts';
 import { createRequestReader, type RawRequest } from '../../src/request/read_request.ts';
 import { createRouteTable } from '../../src/request/route_table.ts';
-import { makeEvidence, makeRoute, outcomeOf, valueOfPassed } from './fixtures.ts';
+import { makeEvidence, makeRoute, outcomeOf, PLAIN_PEER, valueOfPassed } from './fixtures.ts';
 
 const operations = createOperationIndex(
   parseCatalogue({
@@ -41,14 +41,14 @@ const reader = readerOf({});
 
 function outcome(changes: Changes, ...routes: Partial<Route>[]): string {
   const chosen = routes.length === 0 ? reader : readerOf(...routes);
-  return outcomeOf(chosen.read(requestOf(changes), makeEvidence(), null));
+  return outcomeOf(chosen.read(requestOf(changes), makeEvidence(), PLAIN_PEER));
 }
 
 describe('stage 1', () => {
   it('reads a request', () => {
     const message = requestOf({ url: '/v1/projects/p%201?dry_run=true', host: 'Cloud.Example.com:443' });
-    const certificate = { x5tS256: 'thumbprint' };
-    const context = valueOfPassed(reader.read(message, makeEvidence(), certificate));
+    const certificate = { x5tS256: 'thumbprint', notBefore: 0, notAfter: 1, untrusted: null };
+    const context = valueOfPassed(reader.read(message, makeEvidence(), { serverName: null, certificate }));
     expect(context).toMatchObject({
       id: 'decision-1',
       receivedAt: 1_795_376_000_000,
@@ -75,7 +75,7 @@ describe('stage 1', () => {
   it('sets the route in the evidence as soon as it is known', () => {
     const routeSeen = (changes: Changes) => {
       const evidence = makeEvidence();
-      reader.read(requestOf(changes), evidence, null);
+      reader.read(requestOf(changes), evidence, PLAIN_PEER);
       return evidence.route?.name;
     };
     expect(routeSeen({ credentials: [] })).toBe('projects');
@@ -87,7 +87,7 @@ describe('stage 1', () => {
   it('without a catalogue the operation is unknown', () => {
     const routes = createRouteTable([{ route: makeRoute(), operations: null }]);
     const context = valueOfPassed(
-      createRequestReader({ routes, limits: LIMITS }).read(requestOf(), makeEvidence(), null),
+      createRequestReader({ routes, limits: LIMITS }).read(requestOf(), makeEvidence(), PLAIN_PEER),
     );
     expect(context.operation).toBeNull();
   });
@@ -98,13 +98,13 @@ describe('stage 1', () => {
     [['Content-Length', '5'], 'not_requested', false],
     [['Transfer-Encoding', 'chunked'], 'not_requested', false],
   ])('the body before it is read, %j: %s', (fields, state, complete) => {
-    const context = valueOfPassed(reader.read(requestOf({ method: 'POST', fields }), makeEvidence(), null));
+    const context = valueOfPassed(reader.read(requestOf({ method: 'POST', fields }), makeEvidence(), PLAIN_PEER));
     expect(context.body).toEqual({ state, head: [], complete });
   });
 
   it('no DPoP header is no proof; an empty one is one', () => {
     const proofOf = (...credentials: string[]) =>
-      valueOfPassed(reader.read(requestOf({ credentials }), makeEvidence(), null)).proof;
+      valueOfPassed(reader.read(requestOf({ credentials }), makeEvidence(), PLAIN_PEER)).proof;
     expect(proofOf('Authorization', 'Bearer token')).toBeNull();
     expect(proofOf('Authorization', 'DPoP token', 'DPoP', '')).toBe('');
   });
@@ -143,7 +143,7 @@ describe('the Host header', () => {
   it('missing, with HTTP/1.1 and with HTTP/1.0', () => {
     for (const httpVersion of ['1.1', '1.0']) {
       const message = { ...requestOf(), httpVersion, rawHeaders: CREDENTIALS };
-      expect(outcomeOf(reader.read(message, makeEvidence(), null))).toBe('request.host_malformed');
+      expect(outcomeOf(reader.read(message, makeEvidence(), PLAIN_PEER))).toBe('request.host_malformed');
     }
   });
 
@@ -153,6 +153,23 @@ describe('the Host header', () => {
     expect(outcome({ host: 'evil.example.com', fields: ['X-Forwarded-Host', 'cloud.example.com'] })).toBe(
       'request.host_unknown',
     );
+  });
+});
+
+describe('RFC 9110 §7.4: the name that a TLS connection was opened for (SNI)', () => {
+  it.each([
+    [null, 'cloud.example.com', 'passed'],
+    ['cloud.example.com', 'cloud.example.com', 'passed'],
+    ['cloud.example.com', 'CLOUD.example.com:8443', 'request.host_unknown'],
+    ['cloud.example.com', 'Cloud.Example.com:443', 'passed'],
+    ['other.example.com', 'cloud.example.com', 'request.host_of_another_connection'],
+    ['example.com', 'cloud.example.com', 'request.host_of_another_connection'],
+    ['cloud.example.com', 'other.example.com', 'request.host_of_another_connection'],
+    ['cloud.example.com', 'evil.example.com', 'request.host_unknown'],
+  ])('SNI %s, Host %s: %s', (serverName, host, expected) => {
+    const both = readerOf({}, { name: 'other', hosts: ['other.example.com'] });
+    const evidence = makeEvidence();
+    expect(outcomeOf(both.read(requestOf({ host }), evidence, { serverName, certificate: null }))).toBe(expected);
   });
 });
 
@@ -177,7 +194,7 @@ describe('RFC 9112 §3.2.2: absolute-form', () => {
 
   it('is judged and sent as origin-form', () => {
     const message = requestOf({ url: 'https://cloud.example.com/v1/projects/p1?a=b' });
-    const { target } = valueOfPassed(reader.read(message, makeEvidence(), null));
+    const { target } = valueOfPassed(reader.read(message, makeEvidence(), PLAIN_PEER));
     expect(target).toMatchObject({ path: '/v1/projects/p1', query: 'a=b' });
   });
 });
@@ -201,7 +218,7 @@ describe('routes', () => {
       { name: 'secrets', pathPrefix: '/v1/secrets' },
     ];
     const context = valueOfPassed(
-      readerOf(...routes).read(requestOf({ url: '/v1/%73ecrets/x' }), makeEvidence(), null),
+      readerOf(...routes).read(requestOf({ url: '/v1/%73ecrets/x' }), makeEvidence(), PLAIN_PEER),
     );
     expect(context.route.name).toBe('secrets');
   });
@@ -248,7 +265,7 @@ describe('deviations from the rule for targets, by name', () => {
     expect(outcome({ url: '/store/x/../y' }, ...routes)).toBe('passed');
     expect(outcome({ url: '/admin/x/../y' }, ...routes)).toBe('request.target_ambiguous');
     const context = valueOfPassed(
-      readerOf(...routes).read(requestOf({ url: '/store/../admin/x' }), makeEvidence(), null),
+      readerOf(...routes).read(requestOf({ url: '/store/../admin/x' }), makeEvidence(), PLAIN_PEER),
     );
     expect(context).toMatchObject({ route: { name: 'store' }, target: { path: '/store/../admin/x' } });
   });
@@ -261,7 +278,7 @@ describe('deviations from the rule for targets, by name', () => {
   it('the segments the policy sees are those that are sent, and the resource keeps its shape', () => {
     const store = readerOf({ targetRules: { ...none, encodedSlash: true } });
     const { target, operation } = valueOfPassed(
-      store.read(requestOf({ url: '/v1/projects/a%2Fb' }), makeEvidence(), null),
+      store.read(requestOf({ url: '/v1/projects/a%2Fb' }), makeEvidence(), PLAIN_PEER),
     );
     expect(target).toMatchObject({ path: '/v1/projects/a%2Fb', segments: ['v1', 'projects', 'a/b'] });
     expect(operation).toMatchObject({ resource: 'projects/a%2Fb', params: { project: 'a/b' } });
@@ -354,7 +371,9 @@ describe('protocol upgrades', () => {
 
   it('request.upgrade_not_allowed: WebSocket only where the route allows it', () => {
     expect(outcome({ fields })).toBe('request.upgrade_not_allowed');
-    const context = valueOfPassed(readerOf({ websocket: true }).read(requestOf({ fields }), makeEvidence(), null));
+    const context = valueOfPassed(
+      readerOf({ websocket: true }).read(requestOf({ fields }), makeEvidence(), PLAIN_PEER),
+    );
     expect(context.upgrade).toBe(true);
   });
 
@@ -367,7 +386,9 @@ describe('protocol upgrades', () => {
       'HTTP2-Settings',
       'AAMAAABkAAQAoAAAAAIAAAAA',
     ];
-    const context = valueOfPassed(readerOf({ websocket: true }).read(requestOf({ fields: h2c }), makeEvidence(), null));
+    const context = valueOfPassed(
+      readerOf({ websocket: true }).read(requestOf({ fields: h2c }), makeEvidence(), PLAIN_PEER),
+    );
     expect(context.upgrade).toBe(false);
   });
 });

@@ -88,6 +88,7 @@ export function makeAuthorized(changes: AuthorizedChanges = {}): AuthorizedReque
     proof: sealProof({
       method: 'dpop',
       thumbprint: 'thumbprint',
+      certificate: null,
       jti: 'proof-1',
       issuedAt: 1_795_376_000,
       nonce: changes.nonce ?? null,

@@ -1,5 +1,6 @@
-import { createPrivateKey, generateKeyPairSync, type KeyObject, randomBytes, sign } from 'node:crypto';
+import { createPrivateKey, generateKeyPairSync, type KeyObject, randomBytes, sign, X509Certificate } from 'node:crypto';
 import { isIP } from 'node:net';
+import { certificateThumbprint } from '../../src/oauth/thumbprint.ts';
 
 /** A certificate and its key, PEM. */
 export interface TestCertificate {
@@ -51,6 +52,11 @@ export function makeCertificate(options: CertificateOptions): TestCertificate {
     key: privateKey.export({ format: 'pem', type: 'pkcs8' }).toString(),
     name: options.name,
   };
+}
+
+/** What a token that is bound to it carries: `x5t#S256` (RFC 8705 §3.1). */
+export function thumbprintOf({ cert }: TestCertificate): string {
+  return certificateThumbprint(new X509Certificate(cert).raw);
 }
 
 function tagged(tag: number, content: Buffer): Buffer {

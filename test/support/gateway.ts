@@ -17,8 +17,8 @@ const DEADLINE_MS = 5000;
 export interface TestGatewayOptions {
   /** Where requests go. */
   readonly upstream: string;
-  /** Merged into the configuration, top-level key by top-level key. */
-  readonly config?: Record<string, unknown>;
+  /** Merged into the configuration, top-level key by top-level key; made in its folder where files belong to it. */
+  readonly config?: Record<string, unknown> | ((folder: string) => Record<string, unknown>);
   /** Merged into the one route. */
   readonly route?: Record<string, unknown>;
   readonly clock?: Clock;
@@ -72,7 +72,7 @@ export async function startTestGateway(options: TestGatewayOptions): Promise<Tes
         },
       ],
       audit: { sinks: [{ type: 'file', path: recordsFile }] },
-      ...options.config,
+      ...(typeof options.config === 'function' ? options.config(folder) : options.config),
     },
     folder,
   );

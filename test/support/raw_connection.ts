@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
+import { type ConnectionOptions, connect as connectTls } from 'node:tls';
 import { type RawAnswer, readAnswers } from './raw_client.ts';
 
 /** One side of a TCP connection, byte for byte: what came, and what is sent. */
@@ -88,4 +89,11 @@ export async function connectRaw(
   const connection = new RawConnection(socket);
   await once(socket, 'connect');
   return connection;
+}
+
+/** Connects to a TLS port of this machine; the handshake is done. Fails with the error that ended it. */
+export async function connectRawTls(port: number, options: ConnectionOptions): Promise<RawConnection> {
+  const socket = connectTls({ host: '127.0.0.1', port, ...options });
+  await once(socket, 'secureConnect');
+  return new RawConnection(socket);
 }
