@@ -1,5 +1,13 @@
 import { hash } from 'node:crypto';
-import type { Evidence, Job, Operation, UpstreamEvidence, VerifiedProof, VerifiedToken } from '../kernel/context.ts';
+import type {
+  Evidence,
+  Job,
+  Operation,
+  ShadowEvidence,
+  UpstreamEvidence,
+  VerifiedProof,
+  VerifiedToken,
+} from '../kernel/context.ts';
 import { type PolicyReason, stageOf, statusOf } from '../kernel/denial.ts';
 import { redactQuery, redactText } from '../telemetry/redact.ts';
 import { TEXT_LIMIT } from '../telemetry/single_line.ts';
@@ -40,6 +48,7 @@ export function summaryJson(evidence: Evidence): string {
     if (denial.note !== undefined) text += textMember('note', redactText(denial.note), TEXT_LIMIT);
   }
   text += policyReasons(denial?.policyReasons ?? evidence.decision?.reasons);
+  if (evidence.shadow !== undefined) text += shadowMember(evidence.shadow);
   text += textMember('route', (context?.route ?? evidence.route)?.name);
   text += context === undefined ? rawTarget(evidence) : judgedTarget(context.method, context.host, context.target);
   if (context?.operation) text += operationMember(context.operation);
@@ -135,6 +144,20 @@ function policyReasons(reasons: readonly PolicyReason[] | undefined): string {
     return `{"code":${quoted(code)}${said}}`;
   });
   return `,"policy_reasons":[${items.join(',')}]`;
+}
+
+/** What the candidate policy said; of the same answer no more than that. */
+function shadowMember({ revision, difference, candidate, denial, milliseconds }: ShadowEvidence): string {
+  let text = `,"shadow":{"revision":${quoted(revision)},"difference":"${difference}"`;
+  if (difference !== 'none') {
+    text += textMember('candidate', candidate);
+    if (denial !== undefined) {
+      text += `,"reason":"${denial.reason}"`;
+      if (denial.note !== undefined) text += textMember('note', redactText(denial.note), TEXT_LIMIT);
+      text += policyReasons(denial.policyReasons);
+    }
+  }
+  return `${text},"timing_us":${microseconds(milliseconds)}}`;
 }
 
 /** Whole microseconds: enough to compare, and cheaper to write than fractions. */

@@ -1,7 +1,7 @@
 import { Command } from 'commander';
 import type { ExplainedDecision } from '../insight/evaluate.ts';
 import type { PolicyProject } from '../insight/project.ts';
-import { sameValue } from '../insight/same_value.ts';
+import { sameValue } from '../policy/same_value.ts';
 import type { RegoEngine } from '../rego/engine_host.ts';
 import type { EvaluatedRule } from '../rego/eval.ts';
 import { visible } from '../telemetry/single_line.ts';

@@ -277,15 +277,30 @@ const replay = z.strictObject({
     .describe('Proofs the memory store holds; when full, new proofs are refused with 503, never old ones forgotten.'),
 });
 
+const entrypoint = z.string().regex(/^[a-z_][\w]*(\/[a-z_][\w]*)+$/i, 'expected a path such as sallyport/decision');
+
+const shadow = z
+  .strictObject({
+    path: file.describe('A folder of Rego: the candidate policy.'),
+    entrypoint: entrypoint.optional().describe('The rule that is asked. Absent: that of the live policy.'),
+    data: z.array(file).default([]).describe('JSON or YAML files merged into its data, after those in the folder.'),
+    sample: z
+      .number()
+      .gt(0)
+      .max(1)
+      .default(1)
+      .describe('Share of the requests that it judges, chosen at random: 0.01 is one of a hundred.'),
+  })
+  .describe(
+    'A candidate policy, asked about the same requests once they were answered. It decides nothing: where it differs from the live policy is counted and recorded.',
+  );
+
 const policy = z.strictObject({
   path: file.describe('A folder of Rego or a bundle.'),
-  entrypoint: z
-    .string()
-    .regex(/^[a-z_][\w]*(\/[a-z_][\w]*)+$/i, 'expected a path such as sallyport/decision')
-    .default('sallyport/decision')
-    .describe('The rule that is asked, as a path below data.'),
+  entrypoint: entrypoint.default('sallyport/decision').describe('The rule that is asked, as a path below data.'),
   data: z.array(file).default([]).describe('JSON or YAML files merged into data, after those in the folder.'),
   watch: z.boolean().default(true).describe('Rebuild when a file changes; SIGHUP always does.'),
+  shadow: shadow.optional(),
 });
 
 const upstream = z.strictObject({

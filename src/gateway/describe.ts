@@ -9,6 +9,7 @@ import { activatePolicy } from '../policy/load.ts';
 import { readNonceSecrets } from '../proof/nonce_secrets.ts';
 import { buildConfiguredPolicy } from './policy_build.ts';
 import { buildRoutes } from './routes.ts';
+import { candidateOf } from './shadow_source.ts';
 
 /** What a configuration would serve. */
 export interface GatewayDescription {
@@ -16,8 +17,17 @@ export interface GatewayDescription {
   readonly listen: string;
   readonly issuers: readonly string[];
   readonly replay: string;
-  readonly policy: { readonly path: string; readonly entrypoint: string; readonly revision: string };
+  readonly policy: PolicyDescription;
+  /** The candidate policy, and the share of requests that it judges; null where none is configured. */
+  readonly shadow: (PolicyDescription & { readonly sample: number }) | null;
   readonly routes: readonly RouteDescription[];
+}
+
+/** Which policy would judge. */
+export interface PolicyDescription {
+  readonly path: string;
+  readonly entrypoint: string;
+  readonly revision: string;
 }
 
 /** What one route would serve. */
@@ -46,13 +56,16 @@ export async function describeGateway(config: GatewayConfig): Promise<GatewayDes
     if (introspection !== undefined) new SigningKeyFile(introspection.private_key_file); // Throws when it is no usable key.
   }
   const origin = originOf(config, config.listen.port);
-  const policy = await activatePolicy(await buildConfiguredPolicy(config.policy));
+  const policy = await describePolicy(config.policy);
+  const { shadow } = config.policy;
   return {
     origin,
     listen: authorityOf(config.listen.address, config.listen.port),
     issuers: config.issuers.map(({ issuer }) => issuer),
     replay: config.replay.store,
-    policy: { path: config.policy.path, entrypoint: config.policy.entrypoint, revision: policy.revision },
+    policy,
+    shadow:
+      shadow === undefined ? null : { ...(await describePolicy(candidateOf(config.policy))), sample: shadow.sample },
     routes: buildRoutes(config, origin).map((route, index) => {
       const { upstream, operations } = config.routes[index] as RouteConfig;
       return {
@@ -71,14 +84,24 @@ export async function describeGateway(config: GatewayConfig): Promise<GatewayDes
   };
 }
 
+async function describePolicy(policy: GatewayConfig['policy']): Promise<PolicyDescription> {
+  const { revision } = await activatePolicy(await buildConfiguredPolicy(policy));
+  return { path: policy.path, entrypoint: policy.entrypoint, revision };
+}
+
 /** The description as people read it, line by line. */
 export function printDescription(description: GatewayDescription): string[] {
-  const { policy } = description;
+  const { policy, shadow } = description;
   return [
     `origin    ${description.origin} (listens on ${description.listen})`,
     `issuers   ${description.issuers.join(', ')}`,
     `replay    ${description.replay}`,
     `policy    ${policy.path}, entrypoint ${policy.entrypoint}, revision ${policy.revision}`,
+    ...(shadow === null
+      ? []
+      : [
+          `shadow    ${shadow.path}, entrypoint ${shadow.entrypoint}, revision ${shadow.revision}, of ${shadow.sample * 100} %`,
+        ]),
     ...description.routes.flatMap((route) => [
       '',
       `route     ${route.name}: ${route.hosts.join(', ')} ${route.prefix} → ${route.upstream}`,
@@ -107,6 +130,11 @@ function filesOf(config: GatewayConfig): [string, string | undefined][] {
     ]),
     ['policy.path', config.policy.path],
     ...config.policy.data.map((file, index): [string, string] => [`policy.data[${index}]`, file]),
+    ['policy.shadow.path', config.policy.shadow?.path],
+    ...(config.policy.shadow?.data ?? []).map((file, index): [string, string] => [
+      `policy.shadow.data[${index}]`,
+      file,
+    ]),
     ...config.routes.flatMap(({ upstream, operations }, index): [string, string | undefined][] => [
       [`routes[${index}].operations`, operations],
       [`routes[${index}].upstream.ca_file`, upstream.ca_file],

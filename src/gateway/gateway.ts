@@ -16,6 +16,7 @@ import { createHandlers, type GatewayHandlers, type Stages } from './handler.ts'
 import { type PolicySource, startCompiledPolicy, takePolicy } from './policy_source.ts';
 import type { Running } from './processes.ts';
 import { type Readiness, readinessOf } from './readiness.ts';
+import { type ShadowSource, startShadow, takeShadow } from './shadow_source.ts';
 import { metricSourcesOf } from './sources.ts';
 import { closeServices, loadCatalogues, type Services, type StageParts, startServices, wireStages } from './stages.ts';
 import { type TlsWatch, watchTls } from './tls_watch.ts';
@@ -28,6 +29,8 @@ export interface GatewayOptions {
   readonly clock?: Clock;
   /** A policy that is compiled already; absent: it is compiled here, and again whenever it changes. */
   readonly artifact?: PolicyArtifact;
+  /** Whether another process compiles the candidate policy and sends it. Absent: it is compiled here, where one is configured. */
+  readonly takesShadow?: boolean;
   /** Whether this process serves the admin port. Absent: yes. */
   readonly admin?: boolean;
   /** The secret of nonces that several processes share. Absent: one of this process, where the configuration names no files. */
@@ -38,6 +41,8 @@ export interface GatewayOptions {
 export interface RunningGateway extends Running {
   /** Puts a compiled policy in place of the live one, if it can be used. @returns whether it is live now */
   replacePolicy(artifact: PolicyArtifact): Promise<boolean>;
+  /** Lets a compiled candidate judge beside the live policy, if it can. @returns whether it does now */
+  replaceShadow(artifact: PolicyArtifact): Promise<boolean>;
   /** Opens record files anew, and uses another certificate if there is one. */
   reopenFiles(): void;
   readiness(): Readiness;
@@ -61,20 +66,23 @@ export async function startGateway(config: GatewayConfig, options: GatewayOption
   const catalogues = loadCatalogues(config.routes);
   const services = await startServices({ config, clock, log, nonceSecret });
   let policy: PolicySource | undefined;
+  let shadow: ShadowSource | null = null;
   let gateway: Gateway | undefined;
   try {
     // Last, since it takes longest.
     policy = await (artifact === undefined
       ? startCompiledPolicy(config.policy, { clock, log })
       : takePolicy(artifact, { clock, log }));
-    const parts = { config, catalogues, clock, log, policy: policy.holder };
-    gateway = new Gateway(parts, { services, policy, tls });
+    shadow = (options.takesShadow ? takeShadow : startShadow)({ policy: config.policy, log });
+    const parts = { config, catalogues, clock, log, policy: policy.holder, shadow: shadow?.shadow ?? null };
+    gateway = new Gateway(parts, { services, policy, shadow, tls });
     // The first requests need not wait for keys that can be had; an issuer that is down does not keep the gateway from starting.
     await within(KEYS_WAIT_MS, services.tokens.settled());
     await gateway.open(options);
     return gateway;
   } catch (error) {
     policy?.close();
+    shadow?.close();
     await (gateway?.close() ?? closeServices(services));
     throw error;
   }
@@ -84,6 +92,7 @@ export async function startGateway(config: GatewayConfig, options: GatewayOption
 interface Holdings {
   readonly services: Services;
   readonly policy: PolicySource;
+  readonly shadow: ShadowSource | null;
   readonly tls: ServerTlsOptions | null;
 }
 
@@ -94,6 +103,7 @@ class Gateway implements RunningGateway {
   readonly #parts: StageParts;
   readonly #services: Services;
   readonly #policy: PolicySource;
+  readonly #shadow: ShadowSource | null;
   readonly #handlers: GatewayHandlers;
   readonly #server: Server;
   readonly #version = packageVersion();
@@ -103,13 +113,14 @@ class Gateway implements RunningGateway {
   #tlsWatch: TlsWatch | null = null;
   #closed: Promise<boolean> | null = null;
 
-  constructor(parts: StageParts, { services, policy, tls }: Holdings) {
+  constructor(parts: StageParts, { services, policy, shadow, tls }: Holdings) {
     this.#parts = parts;
     this.#services = services;
     this.#policy = policy;
+    this.#shadow = shadow;
     this.#handlers = createHandlers(() => this.#stages as Stages);
     this.#server = createHttpServer(this.#handlers, parts.config.limits, tls);
-    const sources = metricSourcesOf(services, parts.policy, this.#server);
+    const sources = metricSourcesOf(services, parts, this.#server);
     this.#metrics = createMetrics({ version: this.#version, sources });
   }
 
@@ -135,6 +146,10 @@ class Gateway implements RunningGateway {
     return this.#parts.policy.replace(() => Promise.resolve(artifact));
   }
 
+  async replaceShadow(artifact: PolicyArtifact): Promise<boolean> {
+    return (await this.#shadow?.shadow.replace(() => Promise.resolve(artifact))) ?? false;
+  }
+
   reopenFiles(): void {
     this.#services.auditor.reopen();
     this.#tlsWatch?.look();
@@ -142,11 +157,11 @@ class Gateway implements RunningGateway {
 
   async reload(): Promise<void> {
     this.reopenFiles();
-    await this.#policy.rebuild();
+    await Promise.all([this.#policy.rebuild(), this.#shadow?.rebuild()]);
   }
 
   readiness(): Readiness {
-    return readinessOf(this.#services, { policy: this.#parts.policy, stopping: this.#closed !== null });
+    return readinessOf(this.#services, { ...this.#parts, stopping: this.#closed !== null });
   }
 
   metricsSnapshot(): Promise<MetricsSnapshot> {
@@ -176,6 +191,7 @@ class Gateway implements RunningGateway {
       },
     });
     await underWay.none(RECORDS_MS);
+    this.#shadow?.close();
     const lost = await closeServices(this.#services);
     await this.#admin?.close();
     return whole && lost === 0;

@@ -30,6 +30,8 @@ export interface Stages {
   answer(denial: Denial, evidence: Evidence): Answer;
   /** Whether a record of one more request can be kept. */
   canRecord(): boolean;
+  /** Asks the candidate policy, once the request was answered; null where it is not asked. Never rejects. */
+  judgeShadow(evidence: Evidence): Promise<void> | null;
   /** Keeps the one record of a request, and counts it. */
   record(evidence: Evidence): void;
   /** Answers what is the gateway's own, such as protected resource metadata; false: it is for the upstream. Refuses as stage 1 does. */
@@ -176,8 +178,13 @@ function endWork(
 ): void {
   connections.end(exchange);
   stages.traces.end(span, exchange.evidence);
-  stages.record(exchange.evidence);
-  connections.underWay.end(exchange);
+  const finish = () => {
+    stages.record(exchange.evidence);
+    connections.underWay.end(exchange);
+  };
+  const judged = stages.judgeShadow(exchange.evidence);
+  if (judged === null) finish();
+  else void judged.then(finish);
 }
 
 /** Runs the work on one request. The one place that catches what nobody expected: it becomes `gateway.unexpected`. */

@@ -9,6 +9,8 @@ export type ToWorker =
       readonly artifact: PolicyArtifact;
       readonly nonceSecret: Uint8Array;
     }
+  /** A candidate policy, to judge beside the live one. */
+  | { readonly kind: 'shadow'; readonly artifact: PolicyArtifact }
   | { readonly kind: 'policy'; readonly artifact: PolicyArtifact }
   | { readonly kind: 'reopen' }
   | { readonly kind: 'ask'; readonly id: number; readonly what: 'metrics' | 'readiness' }

@@ -1,12 +1,15 @@
 import { type AdminView, startAdmin } from '../admin/admin.ts';
 import type { GatewayConfig } from '../config/schema.ts';
+import type { PolicyArtifact } from '../policy/artifact.ts';
 import { newNonceSecret } from '../proof/nonce_secrets.ts';
 import type { Log } from '../telemetry/log.ts';
 import { aggregateMetrics, createMetrics, type MetricsSnapshot } from '../telemetry/metrics.ts';
 import type { PolicyHolder } from './policy_holder.ts';
 import { startCompiledPolicy } from './policy_source.ts';
 import type { Running } from './processes.ts';
-import { policyCheck, type Readiness } from './readiness.ts';
+import { policyCheck, type Readiness, shadowCheck } from './readiness.ts';
+import type { Shadow } from './shadow.ts';
+import { sendShadow } from './shadow_source.ts';
 import { packageVersion } from './version.ts';
 import { Workers } from './workers.ts';
 
@@ -19,21 +22,32 @@ export async function startPrimary(config: GatewayConfig, count: number, log: Lo
   const compiled = await startCompiledPolicy(config.policy, { clock: Date.now, log });
   const policy = compiled.holder;
   const nonceSecret = newNonceSecret();
-  const workers = new Workers({ config, count, log, nonceSecret, artifact: () => policy.live().artifact });
-  policy.onReplaced(() => workers.tell({ kind: 'policy', artifact: policy.live().artifact }));
+  let candidate: PolicyArtifact | null = null;
+  const artifact = () => policy.live().artifact;
+  const workers = new Workers({ config, count, log, nonceSecret, artifact, shadow: () => candidate });
+  policy.onReplaced(() => workers.tell({ kind: 'policy', artifact: artifact() }));
+  const shadow = sendShadow({ policy: config.policy, log }, (next) => {
+    candidate = next;
+    workers.tell({ kind: 'shadow', artifact: next });
+  });
   try {
     const { origin, listening } = await workers.start();
-    const admin = await startAdmin(config.admin, adminView({ workers, count, policy, origin, listening }), log);
+    const admin = await startAdmin(
+      config.admin,
+      adminView({ workers, count, policy, shadow: shadow?.shadow ?? null, origin, listening }),
+      log,
+    );
     return {
       origin,
       listening,
       adminOrigin: admin.origin,
       reload: async () => {
         workers.tell({ kind: 'reopen' });
-        await compiled.rebuild();
+        await Promise.all([compiled.rebuild(), shadow?.rebuild()]);
       },
       close: async () => {
         compiled.close();
+        shadow?.close();
         const whole = await workers.stop(config.limits.stop_grace_ms);
         await admin.close();
         return whole;
@@ -41,6 +55,7 @@ export async function startPrimary(config: GatewayConfig, count: number, log: Lo
     };
   } catch (error) {
     compiled.close();
+    shadow?.close();
     await workers.stop(0);
     throw error;
   }
@@ -50,14 +65,19 @@ interface Seen {
   readonly workers: Workers;
   readonly count: number;
   readonly policy: PolicyHolder;
+  readonly shadow: Shadow | null;
   readonly origin: string;
   readonly listening: string;
 }
 
-function adminView({ workers, count, policy, origin, listening }: Seen): AdminView {
+function adminView({ workers, count, policy, shadow, origin, listening }: Seen): AdminView {
   const own = createMetrics({
     version: packageVersion(),
-    sources: { policy: () => policy.status(), workers: () => workers.state() },
+    sources: {
+      policy: () => policy.status(),
+      ...(shadow === null ? {} : { shadow: () => shadow.status() }),
+      workers: () => workers.state(),
+    },
   });
   return {
     live: () => true,
@@ -67,6 +87,7 @@ function adminView({ workers, count, policy, origin, listening }: Seen): AdminVi
       const checks = [
         { name: 'workers', ok: answers.length === count, detail: `${answers.length} of ${count} answer` },
         policyCheck(policy),
+        ...(shadow === null ? [] : [shadowCheck(shadow)]),
         ...failing,
       ];
       return { ready: checks.every((check) => check.ok), origin, listening, checks };

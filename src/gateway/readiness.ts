@@ -1,4 +1,5 @@
 import type { PolicyHolder } from './policy_holder.ts';
+import type { Shadow } from './shadow.ts';
 import type { Services } from './stages.ts';
 
 /** Whether requests can be served, and what says so. */
@@ -17,6 +18,7 @@ export interface ReadinessCheck {
 /** What readiness depends on beside the services. */
 export interface Circumstances {
   readonly policy: PolicyHolder;
+  readonly shadow: Shadow | null;
   /** Requests under way are finished, new ones should go elsewhere. */
   readonly stopping: boolean;
 }
@@ -28,8 +30,19 @@ export function policyCheck(policy: PolicyHolder): ReadinessCheck {
   return { name: 'policy', ok: true, detail };
 }
 
+/** A candidate decides nothing, so nothing about it makes the gateway unready; the detail says how it is. */
+export function shadowCheck(shadow: Shadow): ReadinessCheck {
+  const { revision, pendingFailure } = shadow.status();
+  const known = revision ?? 'none yet';
+  const detail = pendingFailure === null ? known : `${known} (a newer one was refused: ${pendingFailure})`;
+  return { name: 'shadow', ok: true, detail };
+}
+
 /** What the services say of themselves. */
-export function readinessOf({ tokens, stores, auditor }: Services, { policy, stopping }: Circumstances): Readiness {
+export function readinessOf(
+  { tokens, stores, auditor }: Services,
+  { policy, shadow, stopping }: Circumstances,
+): Readiness {
   const { ready, issuers } = tokens.health();
   const replay = [...stores].map(([kind, store]) => ({ kind, ...store.health() }));
   const checks: ReadinessCheck[] = [
@@ -40,6 +53,7 @@ export function readinessOf({ tokens, stores, auditor }: Services, { policy, sto
       detail: replay.map(({ kind, detail }) => (replay.length === 1 ? detail : `${kind}: ${detail}`)).join('; '),
     },
     policyCheck(policy),
+    ...(shadow === null ? [] : [shadowCheck(shadow)]),
     { name: 'records', ok: auditor.available() },
     { name: 'running', ok: !stopping, ...(stopping && { detail: 'stopping' }) },
   ];

@@ -2,12 +2,13 @@ import type { Server } from 'node:http';
 import { openConnections } from '../net/open_connections.ts';
 import type { MetricSources } from '../telemetry/source_metrics.ts';
 import type { PolicyHolder } from './policy_holder.ts';
+import type { Shadow } from './shadow.ts';
 import type { Services } from './stages.ts';
 
 /** Where the metrics read the state of the gateway's parts. */
 export function metricSourcesOf(
   { tokens, proofs, stores, auditor }: Services,
-  policy: PolicyHolder,
+  { policy, shadow }: { readonly policy: PolicyHolder; readonly shadow: Shadow | null },
   server: Server,
 ): MetricSources {
   const { sockets } = openConnections(server);
@@ -15,6 +16,7 @@ export function metricSourcesOf(
     caches: () => ({ tokens: tokens.stats(), proof_keys: proofs.stats().keys }),
     replay: () => [...stores.values()].map((store) => ({ ...store.stats(), up: store.health().healthy })),
     policy: () => policy.status(),
+    ...(shadow === null ? {} : { shadow: () => shadow.status() }),
     records: () => auditor.stats(),
     connections: () => sockets.size,
   };

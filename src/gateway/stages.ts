@@ -23,6 +23,7 @@ import type { PolicyHolder } from './policy_holder.ts';
 import { closeReplayStores, type ReplayStores, startReplayStores } from './replay.ts';
 import { serveResourceMetadata } from './resource_metadata.ts';
 import { buildRoutes } from './routes.ts';
+import type { Shadow } from './shadow.ts';
 
 /** What the services are made from. */
 export interface ServiceParts {
@@ -38,6 +39,8 @@ export interface StageParts extends ServiceParts {
   /** The operations of each route, in the order of the routes; null where there are none. */
   readonly catalogues: readonly (Catalogue | null)[];
   readonly policy: PolicyHolder;
+  /** The candidate beside it; null where none is configured. */
+  readonly shadow: Shadow | null;
 }
 
 /** The parts with a life of their own: connections, caches, files. Started before the port is opened, closed after the last request. */
@@ -96,7 +99,7 @@ export interface Surroundings {
 
 /** Wires the stages. */
 export function wireStages(parts: StageParts, services: Services, { origin, traces, observe }: Surroundings): Stages {
-  const { config, catalogues, clock, log, policy } = parts;
+  const { config, catalogues, clock, log, policy, shadow } = parts;
   const routes = buildRoutes(config, origin);
   const entries = routes.map((route, index) => {
     const catalogue = catalogues[index] ?? null;
@@ -126,6 +129,7 @@ export function wireStages(parts: StageParts, services: Services, { origin, trac
         nonce: denial.nonce ?? evidence.proof?.nonce ?? undefined,
       }),
     canRecord: () => services.auditor.available(),
+    judgeShadow: (evidence) => shadow?.judge(evidence) ?? null,
     record: (evidence) => {
       services.auditor.record(evidence);
       observe(evidence);

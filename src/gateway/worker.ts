@@ -21,12 +21,15 @@ async function obey(message: ToWorker): Promise<void> {
     case 'start': {
       const { config, artifact, nonceSecret } = message;
       const log = createLog({ level: config.log.level });
-      gateway = await startGateway(config, { log, artifact, admin: false, nonceSecret });
+      gateway = await startGateway(config, { log, artifact, admin: false, takesShadow: true, nonceSecret });
       say({ kind: 'ready', origin: gateway.origin, listening: gateway.listening });
       return;
     }
     case 'policy':
       await gateway?.replacePolicy(message.artifact);
+      return;
+    case 'shadow':
+      await gateway?.replaceShadow(message.artifact);
       return;
     case 'reopen':
       gateway?.reopenFiles();

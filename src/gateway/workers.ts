@@ -33,6 +33,8 @@ export interface WorkersOptions {
   readonly nonceSecret: Uint8Array;
   /** The policy that a new worker starts with. */
   artifact(): PolicyArtifact;
+  /** The candidate policy of the moment, where there is one. */
+  shadow(): PolicyArtifact | null;
 }
 
 /** Where the workers are reached: the origin that callers use, and the address that all listen on. */
@@ -148,6 +150,7 @@ export class Workers {
         this.#options.log.info({ worker: worker.process.pid }, 'a worker is ready');
         // The policy may have changed while the worker was starting.
         send(worker, { kind: 'policy', artifact: this.#options.artifact() });
+        this.#sendShadow(worker);
         if (this.#ready.size === this.#options.count) this.#started?.resolve(message);
         return;
       case 'failed':
@@ -157,6 +160,11 @@ export class Workers {
       case 'answer':
         this.#questions.get(message.id)?.answer(message.value);
     }
+  }
+
+  #sendShadow(worker: Worker): void {
+    const artifact = this.#options.shadow();
+    if (artifact !== null) send(worker, { kind: 'shadow', artifact });
   }
 
   #ended(worker: Worker, code: number | null, signal: string | null): void {

@@ -1,5 +1,6 @@
 import { type ArtifactParts, makeArtifact } from '../policy/artifact.ts';
 import { PolicyEngine } from '../policy/engine.ts';
+import { canonical } from '../policy/same_value.ts';
 import { isObject } from '../policy/shape.ts';
 import { buildPolicy } from '../rego/build.ts';
 import type { RegoEngine } from '../rego/engine_host.ts';
@@ -7,7 +8,6 @@ import { evalPolicy } from '../rego/eval.ts';
 import { type Finding, withHint } from './check.ts';
 import type { Example } from './examples.ts';
 import type { PolicyProject } from './project.ts';
-import { canonical } from './same_value.ts';
 
 /** What a rule gave: its value, nothing where it is undefined, or why its evaluation failed. */
 export interface RuleOutcome {

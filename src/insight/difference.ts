@@ -1,5 +1,5 @@
+import { sameValue } from '../policy/same_value.ts';
 import type { RuleOutcome } from './compare_decisions.ts';
-import { sameValue } from './same_value.ts';
 
 /** Something that means two things; texts of JSON, or what went wrong. */
 export interface Difference {

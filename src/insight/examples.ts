@@ -1,10 +1,10 @@
 import { randomUUID } from 'node:crypto';
+import { canonical } from '../policy/same_value.ts';
 import { policyDependencies } from '../rego/dependencies.ts';
 import type { RegoEngine } from '../rego/engine_host.ts';
 import { inspectPolicy } from '../rego/inspect.ts';
 import { testPolicy } from '../rego/test.ts';
 import type { PolicyProject } from './project.ts';
-import { canonical } from './same_value.ts';
 
 /** One document that a policy is asked about, and the data it is asked with. */
 export interface Example {

@@ -290,6 +290,8 @@ export interface Evidence {
   /** The policy's answer as it gave it, also when it refused. */
   policyResult?: unknown;
   policyRevision?: string;
+  /** What the candidate policy says of the same input; absent when it was not asked. Never changes anything else. */
+  shadow?: ShadowEvidence;
   denial?: Denial;
   /** Trace that this request is recorded in, 32 hexadecimal digits; absent when nobody traces. */
   traceId?: string;
@@ -311,4 +313,25 @@ export interface UpstreamEvidence {
   responseBytes: number;
   /** True when the answer was passed on to its end. */
   complete: boolean;
+}
+
+/**
+ * How the answer of a candidate policy differs from that of the live one. `none`: not at all; `allows`: it allows what was refused;
+ * `refuses`: it refuses what was allowed; `reasons`, `requires`, `obligations`: the same for the caller but for these; `fails`: it gave no
+ * usable answer.
+ */
+export type ShadowDifference = 'none' | 'allows' | 'refuses' | 'reasons' | 'requires' | 'obligations' | 'fails';
+
+/** What a candidate policy said of a request that the live one decided. */
+export interface ShadowEvidence {
+  /** Revision of the candidate. */
+  readonly revision: string;
+  readonly difference: ShadowDifference;
+  /** Of each policy: `allow`, or the first of its own reason codes in alphabetical order, or else the gateway's reason. */
+  readonly live: string;
+  readonly candidate: string;
+  /** The refusal that the candidate would have caused. */
+  readonly denial?: Denial;
+  /** Milliseconds (fractions allowed) that its evaluation took, in a thread of its own. */
+  readonly milliseconds: number;
 }

@@ -21,7 +21,7 @@ export type Decide = (
 ) => Checked<Decision>;
 
 /** UTF-16 units of a failure's message that are kept: it may hold text of the policy's making. */
-const MESSAGE_LENGTH = 256;
+export const MESSAGE_LENGTH = 256;
 
 /** Makes stage 4. `policy` yields the policy of the moment, and is asked once for each request, so that one version judges it whole. */
 export function createDecider(parts: { readonly policy: () => LoadedPolicy }): Decide {

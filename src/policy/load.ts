@@ -28,12 +28,17 @@ const DEFAULT_BUDGET_MS = 50;
  * @throws Error that says why it cannot be used
  */
 export async function activatePolicy(artifact: PolicyArtifact, options: ActivationOptions = {}): Promise<LoadedPolicy> {
-  const { samples = [SAMPLE_INPUT, largeSample()], budgetMs = DEFAULT_BUDGET_MS } = options;
   const engine = await PolicyEngine.load(artifact);
-  await tryPolicy({
+  await tryArtifact(artifact, options);
+  return { revision: artifact.revision, artifact, evaluate: (input, nowMs) => engine.evaluate(input, nowMs) };
+}
+
+/** Lets a compiled policy judge the samples in a thread of their own. @throws Error that says why it cannot be used */
+export function tryArtifact(artifact: PolicyArtifact, options: ActivationOptions = {}): Promise<void> {
+  const { samples = [SAMPLE_INPUT, largeSample()], budgetMs = DEFAULT_BUDGET_MS } = options;
+  return tryPolicy({
     artifact,
     samples: samples.map((sample) => ({ input: JSON.stringify(sample), nowMs: sample.request.time * 1000 })),
     budgetMs,
   });
-  return { revision: artifact.revision, artifact, evaluate: (input, nowMs) => engine.evaluate(input, nowMs) };
 }

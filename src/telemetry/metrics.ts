@@ -3,6 +3,7 @@ import { AggregatorRegistry, collectDefaultMetrics, Registry } from 'prom-client
 import type { Evidence } from '../kernel/context.ts';
 import { type MetricFamily, registerFamily } from './metric_family.ts';
 import { RequestMetrics } from './request_metrics.ts';
+import { ShadowMetrics } from './shadow_metrics.ts';
 import { type MetricSources, sourceFamilies } from './source_metrics.ts';
 
 /** The metrics of one process. */
@@ -38,11 +39,20 @@ export interface MetricsOptions {
 export function createMetrics(options: MetricsOptions): Metrics {
   const registry = new Registry();
   const requests = new RequestMetrics();
-  const families = [buildInfo(options.version), ...requests.families(), ...sourceFamilies(options.sources ?? {})];
+  const shadow = options.sources?.shadow === undefined ? null : new ShadowMetrics();
+  const families = [
+    buildInfo(options.version),
+    ...requests.families(),
+    ...(shadow?.families() ?? []),
+    ...sourceFamilies(options.sources ?? {}),
+  ];
   for (const family of families) registerFamily(registry, family);
   if (options.process ?? true) collectDefaultMetrics({ register: registry });
   return {
-    observe: (evidence, finishedAt) => requests.observe(evidence, finishedAt - evidence.receivedAt),
+    observe: (evidence, finishedAt) => {
+      requests.observe(evidence, finishedAt - evidence.receivedAt);
+      shadow?.observe(evidence);
+    },
     snapshot: () => registry.getMetricsAsJSON(),
     render: () => render(registry),
   };

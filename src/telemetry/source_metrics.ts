@@ -1,4 +1,5 @@
 import type { Aggregation, MetricFamily, Sample } from './metric_family.ts';
+import { type ShadowState, shadowStateFamilies } from './shadow_metrics.ts';
 
 /** Where the state of the gateway's parts is read, each time somebody asks for the metrics. What is absent is not shown. */
 export interface MetricSources {
@@ -7,6 +8,8 @@ export interface MetricSources {
   /** One for each class of replay protection that a route has. */
   readonly replay?: () => readonly ReplayState[];
   readonly policy?: () => PolicyState;
+  /** The candidate policy, where one is configured. */
+  readonly shadow?: () => ShadowState;
   readonly records?: () => RecordsState;
   /** Open connections of callers. */
   readonly connections?: () => number;
@@ -78,11 +81,12 @@ const most = gauge('max');
 
 /** The families of the sources that there are. */
 export function sourceFamilies(sources: MetricSources): MetricFamily[] {
-  const { caches, replay, policy, records, connections, workers } = sources;
+  const { caches, replay, policy, shadow, records, connections, workers } = sources;
   return [
     ...(caches === undefined ? [] : cacheFamilies(caches)),
     ...(replay === undefined ? [] : replayFamilies(replay)),
     ...(policy === undefined ? [] : policyFamilies(policy)),
+    ...(shadow === undefined ? [] : shadowStateFamilies(shadow)),
     ...(records === undefined ? [] : recordFamilies(records)),
     ...(connections === undefined
       ? []

@@ -13,6 +13,8 @@ export interface GatewayProcessOptions {
   readonly config?: Record<string, unknown>;
   /** Of `policy`, beside its path. */
   readonly policy?: Record<string, unknown>;
+  /** Puts further files into its folder before it starts. */
+  readonly prepare?: (folder: string) => void;
 }
 
 /** What a call through the gateway came to. */
@@ -41,7 +43,7 @@ export class GatewayProcess {
     this.admin = parts.admin;
   }
 
-  static async start({ upstream, config, policy }: GatewayProcessOptions): Promise<GatewayProcess> {
+  static async start({ upstream, config, policy, prepare }: GatewayProcessOptions): Promise<GatewayProcess> {
     const folder = mkdtempSync(join(tmpdir(), 'sallyport-process-'));
     const [issuer, job] = await Promise.all([TestIssuer.create(), TestJob.create()]);
     issuer.writeJwks(join(folder, 'jwks.json'));
@@ -61,6 +63,7 @@ export class GatewayProcess {
       ...config,
     };
     writeFileSync(join(folder, 'gateway.yaml'), stringify(file));
+    prepare?.(folder);
     const program = runSallyport(folder, 'gateway', '--config', 'gateway.yaml');
     try {
       await program.says('ready: ');
