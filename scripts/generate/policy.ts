@@ -58,6 +58,18 @@ An object with these members and no other:
 | \`remove_response_header\` | \`name\` | Removes a header field from the upstream's answer. |
 | \`maximum_body_bytes\` | \`bytes\` | The request body may be no larger. Of several the smallest counts. |
 | \`deadline_ms\` | \`milliseconds\` | The upstream may take no longer, from the start of forwarding; at most an hour. Of several the smallest counts. |
+| \`user_authentication\` | \`acr_values\`, \`max_age\` | The gateway allows the call only when \`acr\` of the token is one of \`acr_values\` and \`auth_time\` is no more than \`max_age\` seconds ago (RFC 9470); either may be null: no demand. At most once. |
+
+## Requires
+
+\`requires\` of an answer that says no: what a token would need. It makes the challenge, and stands in the answer as \`required\`.
+
+| member | type | in the challenge |
+|---|---|---|
+| \`scopes\` | list of scopes | \`scope\` (RFC 6750 §3) |
+| \`authorization_details\` | list of objects with a type | \`authorization_remediation\` (draft-ietf-oauth-rar-metadata-remediation §4) |
+| \`acr_values\` | list of authentication context classes, in order of preference | \`acr_values\` (RFC 9470 §3) |
+| \`max_age\` | seconds since the authentication | \`max_age\` (RFC 9470 §3) |
 
 ## Refusals
 
@@ -65,7 +77,8 @@ An object with these members and no other:
 |---|---|
 ${refusals().join('\n')}
 
-Of a policy that says no, the code \`insufficient_scope\` among its reasons makes \`policy.insufficient_scope\`, else \`not_covered_by_authorization_details\`
+Of a policy that says no, the code \`insufficient_user_authentication\` among its reasons makes \`policy.insufficient_user_authentication\`, else
+\`insufficient_scope\` makes \`policy.insufficient_scope\`, else \`not_covered_by_authorization_details\`
 makes \`policy.insufficient_authorization_details\`, else it is \`policy.denied\`.
 
 ## Files

@@ -376,6 +376,25 @@ const route = z.strictObject({
     .describe('Deviations from the rule for targets.'),
 });
 
+const challenges = z.strictObject({
+  authorization_details: z
+    .strictObject({
+      error: z
+        .string()
+        .regex(/^[a-z][a-z_]{0,63}$/, 'expected an error code such as insufficient_authorization')
+        .default('insufficient_authorization_details')
+        .describe(
+          'Error code of the challenge. insufficient_authorization is that of draft-ietf-oauth-rar-metadata-remediation.',
+        ),
+      status: z
+        .union([z.literal(401), z.literal(403)])
+        .default(403)
+        .describe('Status of the answer; 401 in draft-ietf-oauth-rar-metadata-remediation.'),
+    })
+    .prefault({})
+    .describe('How a call is refused that the authorization_details of the token do not cover (RFC 9396).'),
+});
+
 const limits = z.strictObject({
   header_bytes: z.int().min(1024).max(1_048_576).default(16_384).describe('Bytes of the header section.'),
   headers: z.int().min(1).max(2000).default(100).describe('Number of header fields.'),
@@ -430,6 +449,7 @@ export const gatewaySchema = z
     replay: replay.prefault({}),
     policy,
     routes: z.array(route).min(1).describe('What is served.'),
+    challenges: challenges.prefault({}),
     limits: limits.prefault({}),
     audit: audit.prefault({}),
     processes: z

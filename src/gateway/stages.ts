@@ -109,7 +109,11 @@ export function wireStages(parts: StageParts, services: Services, { origin, trac
     timeoutMs: config.limits.request_timeout_ms,
     maximumBytes: config.limits.body_bytes,
   });
-  const answers = createAnswers({ algorithms: config.dpop.algorithms, routes });
+  const answers = createAnswers({
+    algorithms: config.dpop.algorithms,
+    routes,
+    authorizationDetails: config.challenges.authorization_details,
+  });
   const decide = createDecider({ policy: policy.live });
   const judges = { ...services, bodies, decide };
   policy.onReplaced(() => withdrawUpgrades(services.forwarder, decide));

@@ -217,6 +217,16 @@ export interface Obligations {
   readonly maximumBodyBytes: number | null;
   /** Milliseconds that the upstream may take at most, from the start of forwarding. */
   readonly deadlineMs: number | null;
+  /** How and how recently the subject must have authenticated (RFC 9470); stage 4 itself holds the token to it. */
+  readonly userAuthentication: UserAuthentication | null;
+}
+
+/** Demands on `acr` and `auth_time` of a token (RFC 9470 §3); null: none on that claim. */
+export interface UserAuthentication {
+  /** One of these must be the `acr`. */
+  readonly acrValues: readonly string[] | null;
+  /** Seconds that may have passed since `auth_time`. */
+  readonly maxAge: number | null;
 }
 
 /** What stage 4 establishes: the policy's positive answer. */

@@ -30,6 +30,10 @@ export interface Disclosure {
 export interface Requirements {
   readonly scopes?: readonly string[];
   readonly authorization_details?: readonly Readonly<Record<string, unknown>>[];
+  /** Authentication context classes, one of which must be the `acr` of the token; in order of preference (RFC 9470 §3). */
+  readonly acr_values?: readonly string[];
+  /** Seconds that may have passed since `auth_time` of the token (RFC 9470 §3). */
+  readonly max_age?: number;
 }
 
 /** One reason from the policy's answer. */

@@ -3,6 +3,7 @@ export type WireError =
   | 'invalid_request'
   | 'invalid_token'
   | 'insufficient_scope'
+  | 'insufficient_user_authentication'
   | 'invalid_dpop_proof'
   | 'use_dpop_nonce'
   | 'insufficient_authorization_details';
@@ -398,6 +399,13 @@ export const REASONS = {
     'The scope of the access token does not cover this operation',
     'RFC 6750 §3.1',
     'Ask for a token with the scope in the challenge.',
+  ),
+  'policy.insufficient_user_authentication': row(
+    401,
+    'insufficient_user_authentication',
+    'How or when the subject authenticated does not suffice for this operation',
+    'RFC 9470 §3',
+    'Ask for a token after an authentication with the acr_values and max_age in the challenge.',
   ),
   'policy.insufficient_authorization_details': row(
     403,

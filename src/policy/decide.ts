@@ -11,6 +11,7 @@ import { type Checked, pass } from '../kernel/result.ts';
 import { buildInput } from './input.ts';
 import type { LoadedPolicy } from './load.ts';
 import { readAnswer } from './output.ts';
+import { checkUserAuthentication } from './user_authentication.ts';
 
 /** Stage 4: may it. Notes input, answer and revision in the evidence. Refuses with `policy.*`. */
 export type Decide = (
@@ -42,6 +43,7 @@ export function createDecider(parts: { readonly policy: () => LoadedPolicy }): D
     const answer = readAnswer(values);
     if (!answer.ok) return answer;
     const { reasons, obligations } = answer.value;
-    return pass(sealDecision({ obligations, revision: live.revision, result: values[0], reasons }));
+    const decision = pass(sealDecision({ obligations, revision: live.revision, result: values[0], reasons }));
+    return checkUserAuthentication(decision, token, context.receivedAt);
   };
 }

@@ -1,9 +1,10 @@
-import type { Obligations } from '../kernel/context.ts';
+import type { Obligations, UserAuthentication } from '../kernel/context.ts';
 import { deny } from '../kernel/denial.ts';
 import { endsAtGateway, foldFieldName, HOP_BY_HOP } from '../kernel/fields.ts';
 import type { Denied } from '../kernel/result.ts';
 import { type Checked, pass } from '../kernel/result.ts';
 import { hasExactly, isObject, type JsonObject } from './shape.ts';
+import { areAcrValues, isMaxAge } from './user_authentication.ts';
 
 /** No obligations at all, which is the usual case. */
 export const NO_OBLIGATIONS: Checked<Obligations> & { ok: true } = pass(
@@ -12,6 +13,7 @@ export const NO_OBLIGATIONS: Checked<Obligations> & { ok: true } = pass(
     removeResponseHeaders: [],
     maximumBodyBytes: null,
     deadlineMs: null,
+    userAuthentication: null,
   }),
 );
 
@@ -21,6 +23,7 @@ interface Draft {
   readonly removeResponseHeaders: string[];
   maximumBodyBytes: number | null;
   deadlineMs: number | null;
+  userAuthentication: UserAuthentication | null;
 }
 
 /** Takes one obligation into the draft; the denial where it cannot. */
@@ -45,6 +48,7 @@ const TYPES: Readonly<Record<string, { readonly members: readonly string[]; read
   remove_response_header: { members: ['type', 'name'], take: takeRemoveResponseHeader },
   maximum_body_bytes: { members: ['type', 'bytes'], take: takeMaximumBodyBytes },
   deadline_ms: { members: ['type', 'milliseconds'], take: takeDeadline },
+  user_authentication: { members: ['type', 'acr_values', 'max_age'], take: takeUserAuthentication },
 };
 
 /**
@@ -60,6 +64,7 @@ export function readObligations(value: unknown): Checked<Obligations> {
     removeResponseHeaders: [],
     maximumBodyBytes: null,
     deadlineMs: null,
+    userAuthentication: null,
   };
   for (const obligation of value as unknown[]) {
     if (!isObject(obligation)) return malformed('an obligation is not an object');
@@ -114,6 +119,18 @@ function takeDeadline({ milliseconds }: JsonObject, draft: Draft): Denied | null
     return malformed('deadline_ms: milliseconds');
   }
   draft.deadlineMs = Math.min(milliseconds, draft.deadlineMs ?? milliseconds);
+  return null;
+}
+
+/** Both members are there; null says that there is no demand on that claim, and one of them must be a demand. */
+function takeUserAuthentication({ acr_values: acrs, max_age: age }: JsonObject, draft: Draft): Denied | null {
+  const acrValues = areAcrValues(acrs) ? acrs : null;
+  const maxAge = isMaxAge(age) ? age : null;
+  if (acrValues === null && acrs !== null) return malformed('user_authentication: acr_values');
+  if (maxAge === null && age !== null) return malformed('user_authentication: max_age');
+  if (acrValues === null && maxAge === null) return malformed('user_authentication: no demand');
+  if (draft.userAuthentication !== null) return malformed('user_authentication: twice');
+  draft.userAuthentication = { acrValues, maxAge };
   return null;
 }
 

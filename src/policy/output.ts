@@ -4,6 +4,7 @@ import { type Checked, pass } from '../kernel/result.ts';
 import { isNestedDeeper } from './nesting.ts';
 import { NO_OBLIGATIONS, readObligations } from './obligations.ts';
 import { hasOnly, isObject, type JsonObject } from './shape.ts';
+import { areAcrValues, isMaxAge, refuseUserAuthentication } from './user_authentication.ts';
 
 /** A positive answer, read. */
 export interface Allowance {
@@ -25,7 +26,8 @@ const NO_REASONS: readonly PolicyReason[] = Object.freeze([]);
 /**
  * Reads the values of the decision rule, strictly: exactly one, an object with known members only, of the right types and within bounds;
  * `allow` exactly true allows. Reasons: `policy.undefined`, `policy.malformed`, `policy.unknown_obligation`, and for a policy that says no
- * `policy.insufficient_scope` or `policy.insufficient_authorization_details` where one of its reason codes says so, else `policy.denied`.
+ * `policy.insufficient_user_authentication`, `policy.insufficient_scope` or `policy.insufficient_authorization_details` where one of its
+ * reason codes says so, else `policy.denied`.
  */
 export function readAnswer(values: readonly unknown[]): Checked<Allowance> {
   if (values.length === 0) return deny('policy.undefined');
@@ -48,10 +50,14 @@ function malformed(note: string) {
   return deny('policy.malformed', note);
 }
 
-/** The code that lacks the least is not known, so the order is fixed: scopes first, since a challenge can name them. */
+/**
+ * The code that lacks the least is not known, so the order is fixed: user authentication first, since without it no scope helps and its
+ * challenge can name scopes too (RFC 9470 §3), then scopes, since a challenge can name them.
+ */
 function refuse(policyReasons: readonly PolicyReason[], requires: Requirements) {
   const has = (code: string) => policyReasons.some((reason) => reason.code === code);
   const detail = Object.keys(requires).length === 0 ? { policyReasons } : { policyReasons, requires };
+  if (has('insufficient_user_authentication')) return refuseUserAuthentication(policyReasons, requires);
   if (has('insufficient_scope')) return deny('policy.insufficient_scope', detail);
   if (has('not_covered_by_authorization_details')) return deny('policy.insufficient_authorization_details', detail);
   return deny('policy.denied', detail);
@@ -71,16 +77,19 @@ function isReason(value: unknown): value is PolicyReason {
   return message === undefined || (typeof message === 'string' && message.length <= MESSAGE_LENGTH);
 }
 
+const REQUIRES = ['scopes', 'authorization_details', 'acr_values', 'max_age'] as const;
 const NO_REQUIREMENTS: Requirements = Object.freeze({});
 
 function readRequires(answer: JsonObject): Requirements | null {
   if (!('requires' in answer)) return NO_REQUIREMENTS;
   const { requires } = answer as { requires: unknown };
-  if (!isObject(requires) || !hasOnly(requires, ['scopes', 'authorization_details'])) return null;
+  if (!isObject(requires) || !hasOnly(requires, REQUIRES)) return null;
   const { scopes = [], authorization_details: details = [] } = requires as {
     scopes?: unknown;
     authorization_details?: unknown;
   };
+  if ('acr_values' in requires && !areAcrValues(requires['acr_values'])) return null;
+  if ('max_age' in requires && !isMaxAge(requires['max_age'])) return null;
   return areScopes(scopes) && areDetails(details) ? (requires as Requirements) : null;
 }
 

@@ -71,21 +71,28 @@ export function createProofVerifier(parts: ProofVerifierParts): ProofVerifier {
       const verdict = parts.nonces.check(proof.value.nonce, { jkt, nowMs, onlyHere });
       if (verdict === 'good') return claim(parts, context, { proof: proof.value, certificate, nonce: null });
       const nonce = parts.nonces.give(jkt, nowMs);
-      return verdict === 'due'
-        ? claim(parts, context, { proof: proof.value, certificate, nonce })
-        : demand(verdict, nonce);
+      if (verdict === 'due') return claim(parts, context, { proof: proof.value, certificate, nonce });
+      return demand(verdict, { seen: proof.value.nonce, nonce });
     },
     stats: () => ({ keys: keys.stats() }),
   };
 }
 
 /** RFC 9449 §9: asks for a proof with this nonce. */
-function demand(verdict: NonceVerdict, nonce: string): Denied {
-  return verdict === 'missing'
-    ? deny('proof.nonce_missing', { nonce })
-    : deny('proof.nonce_stale', { nonce, note: NOTES[verdict] ?? verdict });
+function demand(verdict: NonceVerdict, { seen, nonce }: { seen: string | undefined; nonce: string }): Denied {
+  if (seen === undefined) {
+    return deny('proof.nonce_missing', { nonce, disclosure: { expected: { nonce }, seen: { nonce: 'missing' } } });
+  }
+  const note = NOTES[verdict] ?? verdict;
+  const shown = seen.length > MAX_DISCLOSED ? `${seen.slice(0, MAX_DISCLOSED)}…` : seen;
+  return deny('proof.nonce_stale', {
+    nonce,
+    note,
+    disclosure: { expected: { nonce }, seen: { nonce: shown, problem: note } },
+  });
 }
 
+const MAX_DISCLOSED = 256;
 const NOTES: Partial<Record<NonceVerdict, string>> = {
   unknown: 'nonce that was not made with these secrets for this key',
   expired: 'nonce that has expired',
@@ -115,6 +122,8 @@ function settle(claimed: Claim, { proof: { jkt, jti, iat }, certificate, nonce }
   if (claimed === 'first') {
     return pass(sealProof({ method: 'dpop', thumbprint: jkt, certificate, jti, issuedAt: iat, nonce }));
   }
-  const reason = claimed === 'used' ? 'proof.replayed' : 'proof.replay_store_unavailable';
-  return deny(reason, nonce === null ? {} : { nonce });
+  const given = nonce === null ? {} : { nonce };
+  if (claimed !== 'used') return deny('proof.replay_store_unavailable', given);
+  const disclosure = { expected: { jti: 'one that this key has not used yet' }, seen: { jti, iat } };
+  return deny('proof.replayed', { ...given, disclosure });
 }

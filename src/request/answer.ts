@@ -1,6 +1,6 @@
 import type { Route } from '../kernel/context.ts';
 import { type Denial, REASONS, type Reason, type Requirements } from '../kernel/denial.ts';
-import { type ChallengeInput, challengesFor } from './challenge.ts';
+import { type ChallengeInput, challengesFor, type DetailsChallenge } from './challenge.ts';
 import { proxyStatusOf } from './proxy_status.ts';
 
 /** A refusal to be answered. */
@@ -28,6 +28,8 @@ export interface AnswersOptions {
   /** Signature algorithms that proofs may use. */
   readonly algorithms: readonly string[];
   readonly routes: readonly Route[];
+  /** How insufficient authorization_details are answered. Absent: 403 insufficient_authorization_details. */
+  readonly authorizationDetails?: DetailsChallenge;
 }
 
 /** After these it is not certain where the next request would begin, or whether the caller still listens (RFC 9112 §6.3, §9.6). */
@@ -56,12 +58,14 @@ const MAXIMUM_REQUIREMENTS = 16_384;
  * Makes the answers to refusals: status, challenge and problem document (RFC 9457) from the row of the reason. The caller reads fixed words,
  * configuration, the policy's words, and, when a stage disclosed them to the holder of the key, what was expected and what was seen.
  */
-export function createAnswers({ algorithms, routes }: AnswersOptions): (refusal: Refusal) => Answer {
+export function createAnswers(options: AnswersOptions): (refusal: Refusal) => Answer {
+  const { algorithms, routes, authorizationDetails } = options;
   const everyMethod = [...new Set(routes.flatMap((route) => route.methods))].join(', ');
   return (refusal) => {
     const { denial, route, decisionId, method } = refusal;
-    const { status } = REASONS[denial.reason];
-    const body = `${JSON.stringify(problemOf(denial, decisionId))}\n`;
+    const details = denial.reason === 'policy.insufficient_authorization_details' ? authorizationDetails : undefined;
+    const status = details?.status ?? REASONS[denial.reason].status;
+    const body = `${JSON.stringify(problemOf(denial, decisionId, status))}\n`;
     const headers = [
       'Content-Type',
       'application/problem+json',
@@ -72,7 +76,8 @@ export function createAnswers({ algorithms, routes }: AnswersOptions): (refusal:
       'Proxy-Status',
       proxyStatusOf(denial.reason),
     ];
-    for (const challenge of challengesFor(refusal, algorithms)) headers.push('WWW-Authenticate', challenge);
+    for (const challenge of challengesFor(refusal, { algorithms, details }))
+      headers.push('WWW-Authenticate', challenge);
     if (refusal.nonce !== undefined) headers.push('DPoP-Nonce', refusal.nonce); // RFC 9449 §8.1: one value.
     // RFC 9110 §15.5.6; where no route is known, whatever some route takes.
     if (status === 405) headers.push('Allow', route === null ? everyMethod : route.methods.join(', '));
@@ -84,8 +89,8 @@ export function createAnswers({ algorithms, routes }: AnswersOptions): (refusal:
 }
 
 /** RFC 9457 §3. `type` identifies the reason; it is a name, not an address to be fetched. */
-function problemOf(denial: Denial, decisionId: string): Record<string, unknown> {
-  const { status, title, advice } = REASONS[denial.reason];
+function problemOf(denial: Denial, decisionId: string, status: number): Record<string, unknown> {
+  const { title, advice } = REASONS[denial.reason];
   const problem: Record<string, unknown> = {
     type: `urn:sallyport:reason:${denial.reason}`,
     title,
@@ -109,9 +114,8 @@ function problemOf(denial: Denial, decisionId: string): Record<string, unknown> 
   return problem;
 }
 
-function requiredOf({ scopes, authorization_details }: Requirements): Requirements {
-  const details = authorization_details !== undefined && fits(authorization_details) ? { authorization_details } : {};
-  return { ...(scopes !== undefined && fits(scopes) ? { scopes } : {}), ...details };
+function requiredOf(requires: Requirements): Requirements {
+  return Object.fromEntries(Object.entries(requires).filter(([, value]) => fits(value)));
 }
 
 function fits(value: unknown): boolean {

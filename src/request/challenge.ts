@@ -1,5 +1,6 @@
 import type { Credentials, Route } from '../kernel/context.ts';
-import { type Denial, REASONS, type ReasonRow, type WireError } from '../kernel/denial.ts';
+import { type Denial, REASONS, type ReasonRow, type Requirements } from '../kernel/denial.ts';
+import { remediationOf } from './remediation.ts';
 
 /** What a challenge is made from. */
 export interface ChallengeInput {
@@ -8,6 +9,20 @@ export interface ChallengeInput {
   readonly route: Route | null;
   /** The scheme that the caller used, or null. */
   readonly scheme: Credentials['scheme'] | null;
+}
+
+/** How insufficient authorization_details are answered, where that is configured. */
+export interface DetailsChallenge {
+  readonly error: string;
+  readonly status: number;
+}
+
+/** What challenges are made with, beside the refusal. */
+export interface ChallengeOptions {
+  /** What proofs may be signed with (RFC 9449 §7.1, `algs`). */
+  readonly algorithms: readonly string[];
+  /** Of a refusal for insufficient authorization_details, when it is not answered as its reason says. */
+  readonly details?: DetailsChallenge | undefined;
 }
 
 type Scheme = 'DPoP' | 'Bearer';
@@ -20,11 +35,12 @@ const WITHOUT_ROUTE: readonly Scheme[] = ['DPoP'];
 
 /**
  * The WWW-Authenticate values of a refusal, one for each scheme (RFC 9110 §11.6.1), the one with the error first; none where the reason
- * asks for none. Everything in them is fixed words or configuration, but for `scope`, which is the policy's and held to its alphabet.
- * @param algorithms what proofs may be signed with (RFC 9449 §7.1, `algs`)
+ * asks for none. Everything in them is fixed words or configuration, but for what the policy requires, which is held to its alphabet.
  */
-export function challengesFor({ denial, route, scheme }: ChallengeInput, algorithms: readonly string[]): string[] {
-  const { error, challenge, status }: ReasonRow = REASONS[denial.reason];
+export function challengesFor({ denial, route, scheme }: ChallengeInput, options: ChallengeOptions): string[] {
+  const row: ReasonRow = REASONS[denial.reason];
+  const { error, status } = options.details ?? row;
+  const { challenge } = row;
   if (error === null && challenge !== true) return [];
   const offered = route === null ? WITHOUT_ROUTE : schemesOf(route);
   const carrier = errorScheme(error, offered, scheme);
@@ -34,7 +50,7 @@ export function challengesFor({ denial, route, scheme }: ChallengeInput, algorit
   return shown.map((name) => {
     const parameters: string[] = [];
     if (name === carrier && error !== null) parameters.push(...errorParameters(error, denial));
-    if (name === 'DPoP') parameters.push(`algs="${algorithms.join(' ')}"`);
+    if (name === 'DPoP') parameters.push(`algs="${options.algorithms.join(' ')}"`);
     // RFC 9728 §5.1
     if (route !== null) parameters.push(`resource_metadata="${route.resourceMetadata}"`);
     return parameters.length === 0 ? name : `${name} ${parameters.join(', ')}`;
@@ -51,7 +67,7 @@ function schemesOf(route: Route): Scheme[] {
 
 /** The scheme whose challenge carries the error; null when none may. */
 function errorScheme(
-  error: WireError | null,
+  error: string | null,
   offered: readonly Scheme[],
   used: Credentials['scheme'] | null,
 ): Scheme | null {
@@ -63,19 +79,36 @@ function errorScheme(
   return offered.includes(name) ? name : (offered[0] ?? null);
 }
 
-function errorParameters(error: WireError, denial: Denial): string[] {
+function errorParameters(error: string, { reason, requires = {} }: Denial): string[] {
   // The table of reasons keeps its titles within the characters of RFC 6750 §3.
-  const parameters = [`error="${error}"`, `error_description="${REASONS[denial.reason].title}"`];
-  const scope = error === 'insufficient_scope' ? scopeOf(denial.requires?.scopes ?? []) : '';
-  if (scope !== '') parameters.push(`scope="${scope}"`);
+  const parameters = [`error="${error}"`, `error_description="${REASONS[reason].title}"`];
+  switch (reason) {
+    case 'policy.insufficient_user_authentication':
+      parameters.push(...authenticationParameters(requires), ...listParameter('scope', requires.scopes));
+      break;
+    case 'policy.insufficient_scope':
+      parameters.push(...listParameter('scope', requires.scopes));
+      break;
+    case 'policy.insufficient_authorization_details': {
+      const remediation = remediationOf(requires);
+      if (remediation !== null) parameters.push(`authorization_remediation="${remediation}"`);
+    }
+  }
   return parameters;
 }
 
-function scopeOf(scopes: readonly string[]): string {
+/** RFC 9470 §3. */
+function authenticationParameters({ acr_values: acrValues, max_age: maxAge }: Requirements): string[] {
+  const age = maxAge === undefined ? [] : [`max_age="${maxAge}"`];
+  return [...listParameter('acr_values', acrValues), ...age];
+}
+
+/** A list of values without spaces, as one parameter; none where nothing is left of it. */
+function listParameter(name: string, values: readonly string[] = []): string[] {
   let text = '';
-  for (const scope of scopes) {
-    if (!SCOPE_TOKEN.test(scope) || text.length + scope.length > MAXIMUM_SCOPE) continue;
-    text = text === '' ? scope : `${text} ${scope}`;
+  for (const value of values) {
+    if (!SCOPE_TOKEN.test(value) || text.length + value.length > MAXIMUM_SCOPE) continue;
+    text = text === '' ? value : `${text} ${value}`;
   }
-  return text;
+  return text === '' ? [] : [`${name}="${text}"`];
 }

@@ -37,6 +37,7 @@ describe('the table of reasons', () => {
       invalid_dpop_proof: [401],
       use_dpop_nonce: [401],
       insufficient_scope: [403],
+      insufficient_user_authentication: [401],
       insufficient_authorization_details: [403],
     };
     if (row.error !== null) expect(statuses[row.error]).toContain(row.status);

@@ -69,6 +69,7 @@ describe('a decision', () => {
           removeResponseHeaders: [],
           maximumBodyBytes: null,
           deadlineMs: 1500,
+          userAuthentication: null,
         },
         revision: policy.revision,
         result: ANSWERS['/allowed'],

@@ -7,6 +7,7 @@ const NOTHING = {
   removeResponseHeaders: [],
   maximumBodyBytes: null,
   deadlineMs: null,
+  userAuthentication: null,
 };
 
 /** What one or several obligations come to; the reason of the refusal where they are refused. */
@@ -32,6 +33,7 @@ describe('obligations', () => {
         removeHeader('server'),
         { type: 'maximum_body_bytes', bytes: 0 },
         { type: 'deadline_ms', milliseconds: 1500 },
+        { type: 'user_authentication', acr_values: ['phr', 'mfa'], max_age: 300 },
       ),
     ).toEqual({
       setHeaders: [
@@ -41,7 +43,33 @@ describe('obligations', () => {
       removeResponseHeaders: ['server'],
       maximumBodyBytes: 0,
       deadlineMs: 1500,
+      userAuthentication: { acrValues: ['phr', 'mfa'], maxAge: 300 },
     });
+  });
+
+  it('of user_authentication one demand may be null, not both, and there is at most one', () => {
+    const demand = (acrs: unknown, age: unknown) => ({ type: 'user_authentication', acr_values: acrs, max_age: age });
+    expect(read(demand(['mfa'], null))).toMatchObject({ userAuthentication: { acrValues: ['mfa'], maxAge: null } });
+    expect(read(demand(null, 0))).toMatchObject({ userAuthentication: { acrValues: null, maxAge: 0 } });
+    for (const [acrs, age] of [
+      [null, null],
+      [[], null],
+      ['mfa', null],
+      [['a b'], null],
+      [['a"'], null],
+      [[''], null],
+      [[1], null],
+      [Array(17).fill('a'), null],
+      [['a'], -1],
+      [['a'], 1.5],
+      [['a'], '60'],
+      [['a'], 1e9],
+      [['a'], [60]],
+    ]) {
+      expect(read(demand(acrs, age)), JSON.stringify([acrs, age])).toBe('policy.malformed');
+    }
+    expect(read({ type: 'user_authentication', acr_values: ['a'] })).toBe('policy.malformed');
+    expect(read(demand(['a'], null), demand(['b'], null))).toBe('policy.malformed');
   });
 
   it('of several bounds the strictest counts, in any order', () => {

@@ -13,6 +13,7 @@ const NOTHING = {
   removeResponseHeaders: [],
   maximumBodyBytes: null,
   deadlineMs: null,
+  userAuthentication: null,
 };
 
 describe('a positive answer', () => {

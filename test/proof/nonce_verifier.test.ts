@@ -53,7 +53,11 @@ describe('proof.nonce_missing and proof.nonce_stale', () => {
   it('proof.nonce_missing: a proof without a nonce is refused with one, and passes with it', async () => {
     const bench = benchOf();
     const denial = await refusal(bench, {});
-    expect(denial).toEqual({ reason: 'proof.nonce_missing', nonce: expect.stringMatching(NONCE) });
+    expect(denial).toEqual({
+      reason: 'proof.nonce_missing',
+      nonce: expect.stringMatching(NONCE),
+      disclosure: { expected: { nonce: denial.nonce }, seen: { nonce: 'missing' } },
+    });
     expect(await verify(bench, { nonce: denial.nonce })).toBe('passed');
   });
 
@@ -84,6 +88,10 @@ describe('proof.nonce_missing and proof.nonce_stale', () => {
       reason: 'proof.nonce_stale',
       note: 'nonce that has expired',
       nonce: expect.stringMatching(NONCE),
+      disclosure: {
+        expected: { nonce: expect.stringMatching(NONCE) },
+        seen: { nonce, problem: 'nonce that has expired' },
+      },
     });
   });
 

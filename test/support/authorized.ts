@@ -78,6 +78,7 @@ const OBLIGATIONS: Obligations = {
   removeResponseHeaders: [],
   maximumBodyBytes: null,
   deadlineMs: null,
+  userAuthentication: null,
 };
 
 /** A request as it looks after all checks, without the checks: for tests of what comes after them. */

@@ -9,6 +9,7 @@ type WireError =
   | 'invalid_dpop_proof'
   | 'use_dpop_nonce'
   | 'insufficient_scope'
+  | 'insufficient_user_authentication'
   | 'insufficient_authorization_details';
 
 /** What a refusal looks like on the wire: the status, and the error code of the challenge; null: a challenge without one. */
@@ -32,6 +33,7 @@ const SHAPES: Readonly<Record<string, WireShape>> = {
   'request.proof_repeated': [401, 'invalid_dpop_proof'],
   'proof.nonce_missing': [401, 'use_dpop_nonce'],
   'proof.nonce_stale': [401, 'use_dpop_nonce'],
+  'policy.insufficient_user_authentication': [401, 'insufficient_user_authentication'],
   'policy.insufficient_scope': [403, 'insufficient_scope'],
   'policy.insufficient_authorization_details': [403, 'insufficient_authorization_details'],
 };

@@ -4,6 +4,7 @@ import { join, resolve } from 'node:path';
 import { parseGatewayConfig } from '../../src/config/load.ts';
 import { type RunningGateway, startGateway } from '../../src/gateway/gateway.ts';
 import type { Clock } from '../../src/kernel/clock.ts';
+import type { PolicyArtifact } from '../../src/policy/artifact.ts';
 import { createLog, type Log } from '../../src/telemetry/log.ts';
 import { TestIssuer, TestJob } from './issuer.ts';
 import { starterPolicy } from './starter_policy.ts';
@@ -22,6 +23,8 @@ export interface TestGatewayOptions {
   /** Merged into the one route. */
   readonly route?: Record<string, unknown>;
   readonly clock?: Clock;
+  /** Absent: the starter policy. */
+  readonly artifact?: PolicyArtifact;
   /** Absent: nothing is logged but what ends the process. */
   readonly log?: Log;
 }
@@ -78,7 +81,7 @@ export async function startTestGateway(options: TestGatewayOptions): Promise<Tes
   );
   const gateway = await startGateway(config, {
     log: options.log ?? createLog({ level: 'fatal' }),
-    artifact: await starterPolicy(),
+    artifact: options.artifact ?? (await starterPolicy()),
     ...(options.clock === undefined ? {} : { clock: options.clock }),
   });
   const token = (claims?: Record<string, unknown>) => issuer.token(job.key.thumbprint, { ...(claims && { claims }) });

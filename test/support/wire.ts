@@ -1,5 +1,6 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { closeSync, openSync, readSync } from 'node:fs';
+import type { PolicyArtifact } from '../../src/policy/artifact.ts';
 import { startTestGateway, type TestGateway } from './gateway.ts';
 import { makeKey, type TestKey } from './issuer.ts';
 import type { RawAnswer } from './raw_client.ts';
@@ -58,6 +59,8 @@ export interface WireOptions {
   readonly route?: Record<string, unknown>;
   /** Several routes instead of the usual one, with the upstream that records. */
   readonly upstreamRoutes?: (upstream: { readonly url: string }) => Record<string, unknown>[];
+  /** Absent: the starter policy. */
+  readonly artifact?: PolicyArtifact;
   /** Seconds; default {@link NOW}. */
   readonly now?: number;
 }
@@ -83,7 +86,7 @@ export class Wire {
     this.#records = new RecordReader(parts.gateway.recordsFile);
   }
 
-  static async start({ config, route, upstreamRoutes, now = NOW }: WireOptions = {}): Promise<Wire> {
+  static async start({ config, route, upstreamRoutes, artifact, now = NOW }: WireOptions = {}): Promise<Wire> {
     const time = { now };
     const upstream = await startRecordingUpstream();
     const gateway = await startTestGateway({
@@ -94,6 +97,7 @@ export class Wire {
         ...(upstreamRoutes && { routes: upstreamRoutes({ url: upstream.origin }) }),
       },
       route: { resource: RESOURCE, ...route },
+      ...(artifact && { artifact }),
       clock: () => time.now * 1000,
     });
     return new Wire({ gateway, upstream, jobKey: await makeKey(), time });
