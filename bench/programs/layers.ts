@@ -33,7 +33,13 @@ const services = await startServices(parts);
 const proofs = proofsOf(services);
 const bodies = createBodyReader({ timeoutMs: 60_000, maximumBytes: config.limits.body_bytes });
 const allowed = {
-  obligations: { setHeaders: [], removeResponseHeaders: [], maximumBodyBytes: null, deadlineMs: null, userAuthentication: null },
+  obligations: {
+    setHeaders: [],
+    removeResponseHeaders: [],
+    maximumBodyBytes: null,
+    deadlineMs: null,
+    userAuthentication: null,
+  },
   revision: 'none',
   result: true,
   reasons: [],
