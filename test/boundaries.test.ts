@@ -14,7 +14,7 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   oauth: ['kernel'],
   net: ['kernel'],
   redis: ['kernel'],
-  ended_jobs: ['kernel', 'telemetry', 'redis'],
+  ended_jobs: ['kernel', 'net', 'redis'],
   request: STAGE,
   token: STAGE,
   proof: [...STAGE, 'redis'],

@@ -45,7 +45,7 @@ const allowed = {
   reasons: [],
 } as unknown as Decision;
 const decide = has('policy') ? createDecider({ policy: policy.live }) : () => pass(allowed);
-const judges = { tokens: services.tokens, proofs, bodies, decide };
+const judges = { tokens: services.tokens, endedKeys: null, proofs, bodies, decide };
 const origin = config.public_origin as string;
 const stages = {
   ...wireStages(parts, services, { origin, traces: createTraces('bench'), observe: () => undefined }),

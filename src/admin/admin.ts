@@ -1,8 +1,13 @@
 import http, { type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import https from 'node:https';
 import type { MaybePromise } from '../kernel/result.ts';
 import { authorityOf, listen } from '../net/listen.ts';
+import { hasBody } from '../net/read_body.ts';
 import { stopServer } from '../net/stop.ts';
+import { readServerTls } from '../net/tls.ts';
+import { watchTls } from '../net/tls_watch.ts';
 import type { Log } from '../telemetry/log.ts';
+import { type AdminAnswer, type AdminApi, type AnswerApi, createAdminApi } from './api.ts';
 import { isLoopbackAddress, isTrustedHost } from './host.ts';
 
 /** What the admin port shows of the program; the admin port knows nothing else of it. */
@@ -12,6 +17,18 @@ export interface AdminView {
   /** Whether requests can be served. */
   ready(): MaybePromise<AdminReadiness>;
   metrics(): MaybePromise<AdminMetrics>;
+  /** What the holder of the API token can do beside. Absent: nothing. */
+  readonly api?: AdminApi;
+}
+
+/** Where the admin port is, and who may do more there than look; as in the configuration's `admin`. */
+export interface AdminPlace {
+  readonly address: string;
+  readonly port: number;
+  /** Absent: the view's API is off. */
+  readonly api_token_file?: string | undefined;
+  /** Absent: plain HTTP. */
+  readonly tls?: { readonly certificate_file: string; readonly key_file: string } | undefined;
 }
 
 /** The answer of /readyz. */
@@ -60,43 +77,64 @@ const HEADERS = {
   'X-Content-Type-Options': 'nosniff',
 } as const;
 
+/** What the answers are made from. */
+interface Answering {
+  readonly address: string;
+  readonly view: AdminView;
+  readonly api: AnswerApi;
+}
+
 /**
- * Opens the admin port: /livez, /readyz and /metrics. A view that fails or takes too long is answered with 503.
- * @throws Error that says which address cannot be listened on, and what to do
+ * Opens the admin port: /livez, /readyz and /metrics, and behind the API token what the view offers. A view that fails or takes too long is
+ * answered with 503.
+ * @throws Error that says which address cannot be listened on, or which file cannot be used, and what to do
  */
-export async function startAdmin(
-  at: { readonly address: string; readonly port: number },
-  view: AdminView,
-  log?: Log,
-): Promise<RunningAdmin> {
-  const server = http.createServer(LIMITS, (request, response) => {
-    // A body is not read, so the connection cannot be used again after one.
-    if (hasBody(request)) response.setHeader('Connection', 'close');
-    void answer(request, at.address, view)
+export async function startAdmin(at: AdminPlace, view: AdminView, log?: Log): Promise<RunningAdmin> {
+  const answering = { address: at.address, view, api: createAdminApi(view.api ?? {}, at.api_token_file, log) };
+  const tls = at.tls === undefined ? undefined : ({ ...at.tls, client_certificates: 'none' } as const);
+  const server =
+    tls === undefined ? http.createServer(LIMITS) : https.createServer({ ...LIMITS, ...readServerTls(tls) });
+  server.on('request', (request: IncomingMessage, response: ServerResponse) => {
+    void answer(request, answering)
       .catch((error: unknown) => {
         log?.error({ err: error, url: request.url }, 'the admin port could not answer');
         return words(503, 'no answer');
       })
-      .then((page) => send(request, response, page));
+      .then((page) => {
+        // A body that was not read is in the way of the next request.
+        if (hasBody(request) && !request.readableEnded) response.setHeader('Connection', 'close');
+        send(request, response, page);
+      });
   });
   server.maxConnections = CONNECTIONS;
   const port = await listen(server, at.address, at.port);
-  return { origin: `http://${authorityOf(at.address, port)}`, close: () => close(server) };
+  const watch = tls === undefined || log === undefined ? null : watchTls(server, tls, log);
+  return {
+    origin: `${tls === undefined ? 'http' : 'https'}://${authorityOf(at.address, port)}`,
+    close: async () => {
+      watch?.close();
+      await close(server);
+    },
+  };
 }
 
 interface Page {
   readonly status: number;
   readonly contentType: string;
   readonly body: string;
+  readonly headers?: Readonly<Record<string, string>>;
 }
 
-async function answer(request: IncomingMessage, address: string, view: AdminView): Promise<Page> {
+async function answer(request: IncomingMessage, { address, view, api }: Answering): Promise<Page> {
   // A page of another site must not read this port by giving its own name our address (DNS rebinding).
   if (isLoopbackAddress(address) && !isTrustedHost(request.headers.host)) return words(421, 'unknown host');
-  const [path] = (request.url ?? '').split('?', 1);
-  const show = path === undefined ? undefined : PAGES[path];
+  const [path = ''] = (request.url ?? '').split('?', 1);
+  const show = PAGES[path];
+  const answered = show === undefined ? api(request, path) : null;
+  if (answered !== null) return pageOf(await answered);
   if (show === undefined) return words(404, 'not found; there are /livez, /readyz and /metrics');
-  if (request.method !== 'GET' && request.method !== 'HEAD') return words(405, 'only GET and HEAD');
+  if (request.method !== 'GET' && request.method !== 'HEAD')
+    return words(405, 'only GET and HEAD', { Allow: 'GET, HEAD' });
   return inTime(show(view));
 }
 
@@ -110,22 +148,24 @@ const PAGES: Readonly<Record<string, (view: AdminView) => MaybePromise<Page>>> =
 });
 
 function send(request: IncomingMessage, response: ServerResponse, page: Page): void {
-  if (page.status === 405) response.setHeader('Allow', 'GET, HEAD');
   response.writeHead(page.status, {
     ...HEADERS,
-    'Content-Type': page.contentType,
-    'Content-Length': Buffer.byteLength(page.body),
+    ...page.headers,
+    ...(page.status !== 204 && {
+      'Content-Type': page.contentType,
+      'Content-Length': Buffer.byteLength(page.body),
+    }),
   });
   response.end(request.method === 'HEAD' ? undefined : page.body);
 }
 
-function words(status: number, text: string): Page {
-  return { status, contentType: 'text/plain; charset=utf-8', body: `${text}\n` };
+function words(status: number, text: string, headers: Readonly<Record<string, string>> = {}): Page {
+  return { status, contentType: 'text/plain; charset=utf-8', body: `${text}\n`, headers };
 }
 
-function hasBody(request: IncomingMessage): boolean {
-  const length = request.headers['content-length'];
-  return request.headers['transfer-encoding'] !== undefined || (length !== undefined && length !== '0');
+function pageOf({ status, value, headers = {} }: AdminAnswer): Page {
+  const body = value === undefined ? '' : `${JSON.stringify(value)}\n`;
+  return { status, contentType: 'application/json', body, headers };
 }
 
 async function inTime(page: MaybePromise<Page>): Promise<Page> {

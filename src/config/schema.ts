@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { findEndedJobsProblems, findRedisProblems } from './redis_rules.ts';
 import { findReplayProblems } from './replay_rules.ts';
 
 /**
@@ -73,6 +74,18 @@ const listen = z.strictObject({
 const admin = z.strictObject({
   address: z.string().min(1).default('127.0.0.1').describe('Address of the admin port.'),
   port: port.default(9901).describe('Port of /livez, /readyz and /metrics; 0: any free port.'),
+  api_token_file: file
+    .optional()
+    .describe(
+      'File of mode 0600 with a bearer token of at least 32 characters, for the endpoints that change or tell more; read again when it changes. Absent: they are off.',
+    ),
+  tls: z
+    .strictObject({
+      certificate_file: file.describe('PEM certificate chain of the admin port; read again when it changes.'),
+      key_file: file.describe('PEM private key of the certificate.'),
+    })
+    .optional()
+    .describe('Absent: plain HTTP. Needed where the API token comes from another machine.'),
 });
 
 const introspection = z.strictObject({
@@ -263,6 +276,40 @@ export const redis = z.strictObject({
     .describe('Start although Redis may evict keys, which lets a replay pass. Not for production.'),
 });
 
+const endedJobs = z.strictObject({
+  store: z
+    .enum(['memory', 'redis'])
+    .describe(
+      'Where the keys of ended jobs come from. memory: POST /ended-jobs of the admin port, for one gateway with all its processes. redis: what any gateway or broker wrote there; every gateway has it within a second.',
+    ),
+  redis: redis.optional().describe('Absent: that of replay.redis.'),
+  state_file: file
+    .optional()
+    .describe('With store: memory: where the list is kept, so that it survives a restart. Absent: it does not.'),
+  limit: z
+    .int()
+    .min(100)
+    .max(5_000_000)
+    .default(200_000)
+    .describe(
+      'Keys whose tokens have not expired, at most. When full, no more can be ended, and with Redis no token is taken that is not known to be ended.',
+    ),
+  poll_ms: z
+    .int()
+    .min(50)
+    .max(1000)
+    .default(250)
+    .describe('How often Redis is asked what is new, beside what it tells by itself.'),
+  max_stale_ms: z
+    .int()
+    .min(250)
+    .max(60_000)
+    .default(1000)
+    .describe(
+      'How old the last answer of Redis may be; then requests are refused with 503 until it answers. More than 1000: a job that ended may be served for longer than a second while Redis is away.',
+    ),
+});
+
 const replay = z.strictObject({
   store: z
     .enum(['memory', 'redis'])
@@ -447,6 +494,9 @@ export const gatewaySchema = z
     issuers: z.array(issuer).min(1).describe('Authorization servers whose tokens are taken.'),
     dpop: dpop.prefault({}),
     replay: replay.prefault({}),
+    ended_jobs: endedJobs
+      .optional()
+      .describe('How tokens of jobs that have ended are refused before they expire. Absent: they are not.'),
     policy,
     routes: z.array(route).min(1).describe('What is served.'),
     challenges: challenges.prefault({}),
@@ -463,15 +513,12 @@ export const gatewaySchema = z
   .superRefine((config, context) => {
     const issue = (path: (string | number)[], message: string) => context.addIssue({ code: 'custom', path, message });
     for (const { path, message } of findReplayProblems(config)) issue(path, message);
-    const nodes = config.replay.redis;
-    if (
-      nodes !== undefined &&
-      [nodes.url, nodes.sentinels, nodes.cluster].filter((value) => value !== undefined).length !== 1
-    ) {
-      issue(['replay', 'redis'], 'expected exactly one of url, sentinels and cluster');
-    }
-    if (nodes?.sentinels !== undefined && nodes.name === undefined) {
-      issue(['replay', 'redis', 'name'], 'sentinels need the name of the master they watch');
+    for (const { path, message } of findEndedJobsProblems(config)) issue(path, message);
+    for (const [path, nodes] of [
+      [['replay', 'redis'], config.replay.redis],
+      [['ended_jobs', 'redis'], config.ended_jobs?.redis],
+    ] as const) {
+      for (const problem of findRedisProblems(nodes)) issue([...path, ...problem.path], problem.message);
     }
     if (!isLoopback(config.listen.address) && config.listen.tls === undefined && !config.listen.allow_plaintext) {
       issue(
@@ -540,6 +587,8 @@ export type StatusListConfig = NonNullable<IssuerConfig['status_list']>;
 export type RouteConfig = GatewayConfig['routes'][number];
 /** Where the replay store is. */
 export type ReplayConfig = GatewayConfig['replay'];
+/** Where the keys of ended jobs come from. */
+export type EndedJobsConfig = NonNullable<GatewayConfig['ended_jobs']>;
 /** Addresses, TLS and credential of one upstream. */
 export type UpstreamConfig = RouteConfig['upstream'];
 /** Where records go. */

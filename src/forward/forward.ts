@@ -6,7 +6,7 @@ import type { Denial } from '../kernel/denial.ts';
 import { RequestBody } from './body.ts';
 import { Exchange, type HttpExchange } from './exchange.ts';
 import { announcedLength, checkSetHeaders, requestHeaders } from './request_headers.ts';
-import { type UpgradeExchange, Upgrades } from './upgrade.ts';
+import { type UpgradeExchange, Upgrades, type WithdrawalReason } from './upgrade.ts';
 import { createUpstreams, type ForwardLog, type Upstream } from './upstream.ts';
 
 export type { HttpExchange } from './exchange.ts';
@@ -55,8 +55,8 @@ export interface Forwarder {
   forward(authorized: AuthorizedRequest, exchange: HttpExchange, evidence: Evidence): Promise<Denial | null>;
   /** Settles when the upgraded connection has ended, or when there is none; null: it ended by itself, or the upstream's refusal was passed on. */
   upgrade(authorized: AuthorizedRequest, exchange: UpgradeExchange, evidence: Evidence): Promise<Denial | null>;
-  /** Ends the upgraded connections that the predicate picks: those that the policy in force no longer allows. Says how many. */
-  withdrawUpgrades(picks: (authorized: AuthorizedRequest) => boolean): number;
+  /** Ends the upgraded connections that the predicate picks, for that reason. Says how many. */
+  withdrawUpgrades(picks: (authorized: AuthorizedRequest) => boolean, reason: WithdrawalReason): number;
   /** Ends every upgraded connection and takes no more of them, for a gateway that stops; other requests go on. */
   endUpgrades(): void;
   stats(): ForwarderStats;
@@ -115,8 +115,8 @@ class PoolForwarder implements Forwarder {
     return this.#upgrades.run({ authorized, exchange, evidence, upstream, ...prepared });
   }
 
-  withdrawUpgrades(picks: (authorized: AuthorizedRequest) => boolean): number {
-    return this.#upgrades.withdraw(picks);
+  withdrawUpgrades(picks: (authorized: AuthorizedRequest) => boolean, reason: WithdrawalReason): number {
+    return this.#upgrades.withdraw(picks, reason);
   }
 
   endUpgrades(): void {

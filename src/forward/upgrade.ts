@@ -28,6 +28,9 @@ export interface UpgradeParts {
   readonly headers: readonly string[];
 }
 
+/** Why a connection that was allowed is ended: the policy in force no longer allows it, or its job has ended. */
+export type WithdrawalReason = 'forward.upgrade_withdrawn' | 'forward.upgrade_job_ended';
+
 /** What http-proxy is handed for the caller's request: made of what was authorized, and of nothing else. */
 interface StandIn {
   readonly method: 'GET';
@@ -75,10 +78,10 @@ export class Upgrades {
     }
   }
 
-  /** Ends the connections that the predicate picks: those that a policy in force no longer allows. Says how many. */
-  withdraw(picks: (authorized: AuthorizedRequest) => boolean): number {
+  /** Ends the connections that the predicate picks, for that reason. Says how many. */
+  withdraw(picks: (authorized: AuthorizedRequest) => boolean, reason: WithdrawalReason): number {
     const withdrawn = [...this.#open].filter((tunnel) => picks(tunnel.authorized));
-    for (const tunnel of withdrawn) tunnel.end({ reason: 'forward.upgrade_withdrawn' });
+    for (const tunnel of withdrawn) tunnel.end({ reason });
     return withdrawn.length;
   }
 

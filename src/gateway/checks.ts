@@ -5,11 +5,14 @@ import type { Checked, MaybePromise } from '../kernel/result.ts';
 import type { Decide } from '../policy/decide.ts';
 import type { ProofVerifier } from '../proof/verifier.ts';
 import type { BodyReader } from '../request/body.ts';
+import { checkJobRuns, type JobKeys } from '../token/job_ended.ts';
 import type { TokenVerifier } from '../token/verify_token.ts';
 
 /** The stages that judge; shared by all requests. */
 export interface Judges {
   readonly tokens: TokenVerifier;
+  /** Null where jobs do not end before their tokens. */
+  readonly endedKeys: JobKeys | null;
   readonly proofs: ProofVerifier;
   readonly bodies: BodyReader;
   readonly decide: Decide;
@@ -36,10 +39,19 @@ export class TimedChecks implements Checks {
 
   verifyToken(context: RequestContext, evidence: Evidence): MaybePromise<Checked<VerifiedToken>> {
     const started = performance.now();
-    const token = this.#judges.tokens.verify(context);
+    const verified = this.#judges.tokens.verify(context);
+    const token = this.#judges.endedKeys === null ? verified : this.#checkJob(verified, evidence);
     if (token instanceof Promise) return timed(token, { evidence, stage: 'token', started });
     evidence.timings.token = performance.now() - started;
     return token;
+  }
+
+  /** Whose job a refused token was of, the record says. */
+  #checkJob(verified: MaybePromise<Checked<VerifiedToken>>, evidence: Evidence): MaybePromise<Checked<VerifiedToken>> {
+    if (verified instanceof Promise) return verified.then((token) => this.#checkJob(token, evidence));
+    if (!verified.ok) return verified;
+    evidence.token = verified.value;
+    return checkJobRuns(verified.value, this.#judges.endedKeys as JobKeys);
   }
 
   verifyProof(context: RequestContext, token: VerifiedToken, evidence: Evidence): MaybePromise<Checked<VerifiedProof>> {

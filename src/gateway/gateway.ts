@@ -2,16 +2,19 @@ import type { Server } from 'node:http';
 import { type AdminView, type RunningAdmin, startAdmin } from '../admin/admin.ts';
 import { within } from '../audit/within.ts';
 import type { GatewayConfig } from '../config/schema.ts';
+import type { EndedKey } from '../ended_jobs/ended_keys.ts';
 import type { Clock } from '../kernel/clock.ts';
 import { createHttpServer } from '../net/http_server.ts';
 import { authorityOf, listen } from '../net/listen.ts';
 import { stopServer } from '../net/stop.ts';
 import { readServerTls, type ServerTlsOptions } from '../net/tls.ts';
+import { type TlsWatch, watchTls } from '../net/tls_watch.ts';
 import type { PolicyArtifact } from '../policy/artifact.ts';
 import type { Log } from '../telemetry/log.ts';
 import { createMetrics, type Metrics, type MetricsSnapshot } from '../telemetry/metrics.ts';
 import { createTraces } from '../telemetry/traces.ts';
 import { originOf } from './describe.ts';
+import { endedJobsApi, endedJobsPort } from './ended_jobs_api.ts';
 import { createHandlers, type GatewayHandlers, type Stages } from './handler.ts';
 import { type PolicySource, startCompiledPolicy, takePolicy } from './policy_source.ts';
 import type { Running } from './processes.ts';
@@ -19,7 +22,6 @@ import { type Readiness, readinessOf } from './readiness.ts';
 import { type ShadowSource, startShadow, takeShadow } from './shadow_source.ts';
 import { metricSourcesOf } from './sources.ts';
 import { closeServices, loadCatalogues, type Services, type StageParts, startServices, wireStages } from './stages.ts';
-import { type TlsWatch, watchTls } from './tls_watch.ts';
 import { packageVersion } from './version.ts';
 
 /** How a gateway is started, beside its configuration. */
@@ -35,6 +37,8 @@ export interface GatewayOptions {
   readonly admin?: boolean;
   /** The secret of nonces that several processes share. Absent: one of this process, where the configuration names no files. */
   readonly nonceSecret?: Uint8Array;
+  /** The keys of ended jobs that the primary process knows, which keeps them; absent: this process has no primary. */
+  readonly endedKeys?: readonly EndedKey[];
 }
 
 /** A gateway that answers. */
@@ -43,6 +47,8 @@ export interface RunningGateway extends Running {
   replacePolicy(artifact: PolicyArtifact): Promise<boolean>;
   /** Lets a compiled candidate judge beside the live policy, if it can. @returns whether it does now */
   replaceShadow(artifact: PolicyArtifact): Promise<boolean>;
+  /** Refuses the tokens of these keys from now on. @returns whether that is certain */
+  endKeys(keys: readonly EndedKey[]): Promise<boolean>;
   /** Opens record files anew, and uses another certificate if there is one. */
   reopenFiles(): void;
   readiness(): Readiness;
@@ -61,10 +67,10 @@ const RECORDS_MS = 1500;
  * @throws Error that says what cannot work and what to do
  */
 export async function startGateway(config: GatewayConfig, options: GatewayOptions): Promise<RunningGateway> {
-  const { log, clock = Date.now, artifact, nonceSecret } = options;
+  const { log, clock = Date.now, artifact, nonceSecret, endedKeys } = options;
   const tls = config.listen.tls === undefined ? null : readServerTls(config.listen.tls);
   const catalogues = loadCatalogues(config.routes);
-  const services = await startServices({ config, clock, log, nonceSecret });
+  const services = await startServices({ config, clock, log, nonceSecret, endedKeys });
   let policy: PolicySource | undefined;
   let shadow: ShadowSource | null = null;
   let gateway: Gateway | undefined;
@@ -150,6 +156,16 @@ class Gateway implements RunningGateway {
     return (await this.#shadow?.shadow.replace(() => Promise.resolve(artifact))) ?? false;
   }
 
+  async endKeys(keys: readonly EndedKey[]): Promise<boolean> {
+    try {
+      await this.#services.endedKeys?.end(keys);
+      return this.#services.endedKeys !== null;
+    } catch (error) {
+      this.#parts.log.error({ err: error }, 'keys of ended jobs are not refused everywhere yet');
+      return false;
+    }
+  }
+
   reopenFiles(): void {
     this.#services.auditor.reopen();
     this.#tlsWatch?.look();
@@ -198,10 +214,12 @@ class Gateway implements RunningGateway {
   }
 
   #view(): AdminView {
+    const { endedKeys } = this.#services;
     return {
       live: () => true,
       ready: () => ({ ...this.readiness(), origin: this.origin, listening: this.listening }),
       metrics: () => this.#metrics.render(),
+      ...(endedKeys !== null && { api: endedJobsApi(endedJobsPort(endedKeys, this.#parts.clock)) }),
     };
   }
 }

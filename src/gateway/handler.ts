@@ -26,6 +26,8 @@ export interface Stages {
   /** The checks for one exchange, in which the body is read when the policy asks for it. */
   checksFor(body: PendingBody): Checks;
   readonly forwarder: Forwarder;
+  /** Whether the job of an authorized request has not ended since it was checked: for what stays open. */
+  stillRuns(authorized: AuthorizedRequest): boolean;
   /** The answer to a refusal. */
   answer(denial: Denial, evidence: Evidence): Answer;
   /** Whether a record of one more request can be kept. */
@@ -153,6 +155,7 @@ async function serveUpgrade(
       if ('reason' in authorized) return authorized;
       // Node.js took it for an upgrade and stage 1 did not: the connection is not one for ordinary requests any more.
       if (!authorized.context.upgrade) return { reason: 'request.upgrade_not_allowed' };
+      if (!stages.stillRuns(authorized)) return { reason: 'token.job_ended' };
       return timed(evidence, stages.forwarder.upgrade(authorized, { request, socket, head }, evidence));
     });
     if (evidence.denial === undefined || evidence.status !== 0) return;

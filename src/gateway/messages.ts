@@ -1,4 +1,5 @@
 import type { GatewayConfig } from '../config/schema.ts';
+import type { EndedKey } from '../ended_jobs/ended_keys.ts';
 import type { PolicyArtifact } from '../policy/artifact.ts';
 
 /** What the primary process says to a worker. */
@@ -8,10 +9,13 @@ export type ToWorker =
       readonly config: GatewayConfig;
       readonly artifact: PolicyArtifact;
       readonly nonceSecret: Uint8Array;
+      readonly endedKeys: readonly EndedKey[];
     }
   /** A candidate policy, to judge beside the live one. */
   | { readonly kind: 'shadow'; readonly artifact: PolicyArtifact }
   | { readonly kind: 'policy'; readonly artifact: PolicyArtifact }
+  /** Keys of jobs that have ended; answered once they are refused. */
+  | { readonly kind: 'end_keys'; readonly id: number; readonly keys: readonly EndedKey[] }
   | { readonly kind: 'reopen' }
   | { readonly kind: 'ask'; readonly id: number; readonly what: 'metrics' | 'readiness' }
   | { readonly kind: 'stop' };

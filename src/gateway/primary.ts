@@ -1,13 +1,16 @@
 import { type AdminView, startAdmin } from '../admin/admin.ts';
 import type { GatewayConfig } from '../config/schema.ts';
+import { startEndedKeys } from '../ended_jobs/create.ts';
+import type { EndedKey, EndedKeys } from '../ended_jobs/ended_keys.ts';
 import type { PolicyArtifact } from '../policy/artifact.ts';
 import { newNonceSecret } from '../proof/nonce_secrets.ts';
 import type { Log } from '../telemetry/log.ts';
 import { aggregateMetrics, createMetrics, type MetricsSnapshot } from '../telemetry/metrics.ts';
+import { endedJobsApi, endedJobsPort } from './ended_jobs_api.ts';
 import type { PolicyHolder } from './policy_holder.ts';
 import { startCompiledPolicy } from './policy_source.ts';
 import type { Running } from './processes.ts';
-import { policyCheck, type Readiness, shadowCheck } from './readiness.ts';
+import { endedJobsChecks, policyCheck, type Readiness, shadowCheck } from './readiness.ts';
 import type { Shadow } from './shadow.ts';
 import { sendShadow } from './shadow_source.ts';
 import { packageVersion } from './version.ts';
@@ -22,9 +25,21 @@ export async function startPrimary(config: GatewayConfig, count: number, log: Lo
   const compiled = await startCompiledPolicy(config.policy, { clock: Date.now, log });
   const policy = compiled.holder;
   const nonceSecret = newNonceSecret();
+  const endedKeys = await startEndedKeys(config, Date.now).catch((error: unknown) => {
+    compiled.close();
+    throw error;
+  });
   let candidate: PolicyArtifact | null = null;
   const artifact = () => policy.live().artifact;
-  const workers = new Workers({ config, count, log, nonceSecret, artifact, shadow: () => candidate });
+  const workers = new Workers({
+    config,
+    count,
+    log,
+    nonceSecret,
+    artifact,
+    shadow: () => candidate,
+    endedKeys: () => endedKeys?.list() ?? [],
+  });
   policy.onReplaced(() => workers.tell({ kind: 'policy', artifact: artifact() }));
   const shadow = sendShadow({ policy: config.policy, log }, (next) => {
     candidate = next;
@@ -34,7 +49,7 @@ export async function startPrimary(config: GatewayConfig, count: number, log: Lo
     const { origin, listening } = await workers.start();
     const admin = await startAdmin(
       config.admin,
-      adminView({ workers, count, policy, shadow: shadow?.shadow ?? null, origin, listening }),
+      adminView({ workers, count, policy, shadow: shadow?.shadow ?? null, endedKeys, origin, listening }),
       log,
     );
     return {
@@ -50,6 +65,7 @@ export async function startPrimary(config: GatewayConfig, count: number, log: Lo
         shadow?.close();
         const whole = await workers.stop(config.limits.stop_grace_ms);
         await admin.close();
+        await endedKeys?.close();
         return whole;
       },
     };
@@ -57,6 +73,7 @@ export async function startPrimary(config: GatewayConfig, count: number, log: Lo
     compiled.close();
     shadow?.close();
     await workers.stop(0);
+    await endedKeys?.close();
     throw error;
   }
 }
@@ -66,11 +83,12 @@ interface Seen {
   readonly count: number;
   readonly policy: PolicyHolder;
   readonly shadow: Shadow | null;
+  readonly endedKeys: EndedKeys | null;
   readonly origin: string;
   readonly listening: string;
 }
 
-function adminView({ workers, count, policy, shadow, origin, listening }: Seen): AdminView {
+function adminView({ workers, count, policy, shadow, endedKeys, origin, listening }: Seen): AdminView {
   const own = createMetrics({
     version: packageVersion(),
     sources: {
@@ -79,6 +97,11 @@ function adminView({ workers, count, policy, shadow, origin, listening }: Seen):
       workers: () => workers.state(),
     },
   });
+  const endEverywhere = async (keys: readonly EndedKey[]) => {
+    // The primary first: a worker that starts from now on knows them from it.
+    await endedKeys?.end(keys);
+    if (!(await workers.endKeys(keys))) throw new Error('not every process of the gateway has answered');
+  };
   return {
     live: () => true,
     ready: async () => {
@@ -86,6 +109,7 @@ function adminView({ workers, count, policy, shadow, origin, listening }: Seen):
       const failing = answers.flatMap((answer) => answer.checks.filter((check) => !check.ok));
       const checks = [
         { name: 'workers', ok: answers.length === count, detail: `${answers.length} of ${count} answer` },
+        ...endedJobsChecks(endedKeys),
         policyCheck(policy),
         ...(shadow === null ? [] : [shadowCheck(shadow)]),
         ...failing,
@@ -93,5 +117,6 @@ function adminView({ workers, count, policy, shadow, origin, listening }: Seen):
       return { ready: checks.every((check) => check.ok), origin, listening, checks };
     },
     metrics: async () => aggregateMetrics([await own.snapshot(), ...(await workers.ask<MetricsSnapshot>('metrics'))]),
+    ...(endedKeys !== null && { api: endedJobsApi(endedJobsPort(endedKeys, Date.now, endEverywhere)) }),
   };
 }

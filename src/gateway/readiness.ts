@@ -1,3 +1,4 @@
+import type { EndedKeys } from '../ended_jobs/ended_keys.ts';
 import type { PolicyHolder } from './policy_holder.ts';
 import type { Shadow } from './shadow.ts';
 import type { Services } from './stages.ts';
@@ -38,9 +39,16 @@ export function shadowCheck(shadow: Shadow): ReadinessCheck {
   return { name: 'shadow', ok: true, detail };
 }
 
+/** The list of ended jobs, where there is one. */
+export function endedJobsChecks(endedKeys: EndedKeys | null): ReadinessCheck[] {
+  if (endedKeys === null) return [];
+  const { healthy, detail } = endedKeys.health();
+  return [{ name: 'ended_jobs', ok: healthy, detail }];
+}
+
 /** What the services say of themselves. */
 export function readinessOf(
-  { tokens, stores, auditor }: Services,
+  { tokens, stores, endedKeys, auditor }: Services,
   { policy, shadow, stopping }: Circumstances,
 ): Readiness {
   const { ready, issuers } = tokens.health();
@@ -52,6 +60,7 @@ export function readinessOf(
       ok: replay.every(({ healthy }) => healthy),
       detail: replay.map(({ kind, detail }) => (replay.length === 1 ? detail : `${kind}: ${detail}`)).join('; '),
     },
+    ...endedJobsChecks(endedKeys),
     policyCheck(policy),
     ...(shadow === null ? [] : [shadowCheck(shadow)]),
     { name: 'records', ok: auditor.available() },

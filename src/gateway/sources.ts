@@ -7,7 +7,7 @@ import type { Services } from './stages.ts';
 
 /** Where the metrics read the state of the gateway's parts. */
 export function metricSourcesOf(
-  { tokens, proofs, stores, auditor }: Services,
+  { tokens, proofs, stores, endedKeys, auditor }: Services,
   { policy, shadow }: { readonly policy: PolicyHolder; readonly shadow: Shadow | null },
   server: Server,
 ): MetricSources {
@@ -15,6 +15,7 @@ export function metricSourcesOf(
   return {
     caches: () => ({ tokens: tokens.stats(), proof_keys: proofs.stats().keys }),
     replay: () => [...stores.values()].map((store) => ({ ...store.stats(), up: store.health().healthy })),
+    ...(endedKeys !== null && { endedJobs: () => endedKeys.stats() }),
     policy: () => policy.status(),
     ...(shadow === null ? {} : { shadow: () => shadow.status() }),
     records: () => auditor.stats(),

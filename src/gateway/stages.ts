@@ -1,9 +1,11 @@
 import { type Auditor, createAuditor } from '../audit/auditor.ts';
 import { type Catalogue, loadCatalogue } from '../config/catalogue.ts';
 import type { GatewayConfig, RouteConfig } from '../config/schema.ts';
+import { startEndedKeys } from '../ended_jobs/create.ts';
+import type { EndedKey, EndedKeys } from '../ended_jobs/ended_keys.ts';
 import { createForwarder, type Forwarder } from '../forward/forward.ts';
 import type { Clock } from '../kernel/clock.ts';
-import type { Evidence } from '../kernel/context.ts';
+import type { AuthorizedRequest, Evidence } from '../kernel/context.ts';
 import type { Denial } from '../kernel/denial.ts';
 import { createPeerReader } from '../net/tls_peer.ts';
 import { createDecider, type Decide } from '../policy/decide.ts';
@@ -15,6 +17,7 @@ import { createRequestReader } from '../request/read_request.ts';
 import { createRouteTable } from '../request/route_table.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { Traces } from '../telemetry/traces.ts';
+import { thumbprintsOf } from '../token/job_ended.ts';
 import { createTokenVerifier, type TokenVerifier } from '../token/verify_token.ts';
 import { TimedChecks } from './checks.ts';
 import { beginEvidence, type Stages } from './handler.ts';
@@ -32,6 +35,8 @@ export interface ServiceParts {
   readonly log: Log;
   /** The secret of nonces that the primary process gave to all its workers. */
   readonly nonceSecret?: Uint8Array | undefined;
+  /** The keys of ended jobs that the primary process knows; absent: this process has no primary. */
+  readonly endedKeys?: readonly EndedKey[] | undefined;
 }
 
 /** What the stages are made from. */
@@ -48,6 +53,8 @@ export interface Services {
   readonly tokens: TokenVerifier;
   readonly stores: ReplayStores;
   readonly proofs: ProofVerifier;
+  /** Null where jobs do not end before their tokens. */
+  readonly endedKeys: EndedKeys | null;
   readonly forwarder: Forwarder;
   readonly auditor: Auditor;
 }
@@ -67,9 +74,11 @@ export async function startServices(parts: ServiceParts): Promise<Services> {
     started.auditor = createAuditor({ config: audit, labels, clock, log, entrypoint: policy.entrypoint });
     const stores = await startReplayStores(config, clock);
     started.stores = stores;
+    const endedKeys = await startEndedKeys(config, clock, parts.endedKeys);
+    started.endedKeys = endedKeys;
     started.proofs = createProofVerifier({ dpop, stores, nonces, nonceIssuers: issuersWithNonce(config), clock });
     const { tokens, forwarder, auditor, proofs } = started;
-    return { tokens, forwarder, auditor, stores, proofs };
+    return { tokens, forwarder, auditor, stores, endedKeys, proofs };
   } catch (error) {
     await closeServices(started);
     throw error;
@@ -77,9 +86,11 @@ export async function startServices(parts: ServiceParts): Promise<Services> {
 }
 
 /** Closes the services, once no request is under way. @returns how many records are lost */
-export async function closeServices({ forwarder, tokens, stores, auditor }: Partial<Services>): Promise<number> {
+export async function closeServices(services: Partial<Services>): Promise<number> {
+  const { forwarder, tokens, stores, endedKeys, auditor } = services;
   await forwarder?.close();
   tokens?.close();
+  await endedKeys?.close();
   if (stores !== undefined) await closeReplayStores(stores);
   return (await auditor?.close()) ?? 0;
 }
@@ -117,12 +128,17 @@ export function wireStages(parts: StageParts, services: Services, { origin, trac
   const decide = createDecider({ policy: policy.live });
   const judges = { ...services, bodies, decide };
   policy.onReplaced(() => withdrawUpgrades(services.forwarder, decide));
+  const { forwarder, endedKeys } = services;
+  const runs = ({ token }: AuthorizedRequest) =>
+    endedKeys === null || thumbprintsOf(token.confirmation).every((key) => endedKeys.peek(key) === 'live');
+  endedKeys?.onChange(() => forwarder.withdrawUpgrades((open) => !runs(open), 'forward.upgrade_job_ended'));
   const reader = createRequestReader({ routes: createRouteTable(entries), limits: config.limits });
   return {
     reader,
     bodies,
     checksFor: (body) => new TimedChecks(judges, body),
-    forwarder: services.forwarder,
+    forwarder,
+    stillRuns: runs,
     answer: (denial: Denial, evidence: Evidence) =>
       answers({
         denial,
@@ -151,7 +167,7 @@ function withdrawUpgrades(forwarder: Forwarder, decide: Decide): void {
   forwarder.withdrawUpgrades(({ context, token, proof }) => {
     const notes = beginEvidence(context.receivedAt, {});
     return !decide(context, token, proof, notes).ok;
-  });
+  }, 'forward.upgrade_withdrawn');
 }
 
 function peerReader({ listen: { tls } }: GatewayConfig): Stages['peerOf'] {

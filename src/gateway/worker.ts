@@ -9,6 +9,7 @@ import type { ToPrimary, ToWorker } from './messages.ts';
 
 let gateway: RunningGateway | null = null;
 let stopping = false;
+const early: ((running: RunningGateway) => Promise<void>)[] = [];
 
 function say(message: ToPrimary, then: () => void = () => undefined): void {
   // When the primary is gone, that is noticed (disconnect).
@@ -19,9 +20,10 @@ function say(message: ToPrimary, then: () => void = () => undefined): void {
 async function obey(message: ToWorker): Promise<void> {
   switch (message.kind) {
     case 'start': {
-      const { config, artifact, nonceSecret } = message;
+      const { config, artifact, nonceSecret, endedKeys } = message;
       const log = createLog({ level: config.log.level });
-      gateway = await startGateway(config, { log, artifact, admin: false, takesShadow: true, nonceSecret });
+      gateway = await startGateway(config, { log, artifact, admin: false, takesShadow: true, nonceSecret, endedKeys });
+      for (const end of early.splice(0)) await end(gateway);
       say({ kind: 'ready', origin: gateway.origin, listening: gateway.listening });
       return;
     }
@@ -31,6 +33,14 @@ async function obey(message: ToWorker): Promise<void> {
     case 'shadow':
       await gateway?.replaceShadow(message.artifact);
       return;
+    case 'end_keys': {
+      const { id, keys } = message;
+      const end = async (running: RunningGateway) => say({ kind: 'answer', id, value: await running.endKeys(keys) });
+      // What comes while this process starts is done before it says that it is ready.
+      if (gateway === null) early.push(end);
+      else await end(gateway);
+      return;
+    }
     case 'reopen':
       gateway?.reopenFiles();
       return;

@@ -2,6 +2,7 @@ import cluster, { type Worker } from 'node:cluster';
 import { fileURLToPath } from 'node:url';
 import { mergeStdout, stdoutIsPipe } from '../audit/merge_stdout.ts';
 import type { GatewayConfig } from '../config/schema.ts';
+import type { EndedKey } from '../ended_jobs/ended_keys.ts';
 import type { PolicyArtifact } from '../policy/artifact.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { WorkersState } from '../telemetry/source_metrics.ts';
@@ -35,6 +36,8 @@ export interface WorkersOptions {
   artifact(): PolicyArtifact;
   /** The candidate policy of the moment, where there is one. */
   shadow(): PolicyArtifact | null;
+  /** The keys of ended jobs that a new worker starts with. */
+  endedKeys(): readonly EndedKey[];
 }
 
 /** Where the workers are reached: the origin that callers use, and the address that all listen on. */
@@ -101,8 +104,18 @@ export class Workers {
 
   /** Asks every worker. @returns the answers that came in time */
   async ask<T>(what: 'metrics' | 'readiness'): Promise<T[]> {
-    const answers = await Promise.all([...this.#ready].map((worker) => this.#askOne(worker, what)));
+    const answers = await Promise.all(
+      [...this.#ready].map((worker) => this.#askOne(worker, (id) => ({ kind: 'ask', id, what }))),
+    );
     return answers.filter((answer) => answer !== null) as T[];
+  }
+
+  /** Tells every worker, also those that are starting. @returns whether all of them refuse the keys now */
+  async endKeys(keys: readonly EndedKey[]): Promise<boolean> {
+    const answers = await Promise.all(
+      [...this.#all].map((worker) => this.#askOne(worker, (id) => ({ kind: 'end_keys', id, keys }))),
+    );
+    return answers.every((answer) => answer === true);
   }
 
   state(): WorkersState {
@@ -140,8 +153,8 @@ export class Workers {
   #hear(worker: Worker, message: ToPrimary): void {
     switch (message.kind) {
       case 'hello': {
-        const { config, nonceSecret } = this.#options;
-        send(worker, { kind: 'start', config, artifact: this.#options.artifact(), nonceSecret });
+        const { config, nonceSecret, artifact, endedKeys } = this.#options;
+        send(worker, { kind: 'start', config, artifact: artifact(), nonceSecret, endedKeys: endedKeys() });
         return;
       }
       case 'ready':
@@ -188,7 +201,7 @@ export class Workers {
     this.#restartMs = Math.min(this.#restartMs * 2, RESTART_MS.most);
   }
 
-  #askOne(worker: Worker, what: 'metrics' | 'readiness'): Promise<unknown> {
+  #askOne(worker: Worker, question: (id: number) => ToWorker): Promise<unknown> {
     const id = ++this.#lastQuestion;
     return new Promise((resolve) => {
       const answer = (value: unknown) => {
@@ -198,7 +211,7 @@ export class Workers {
       };
       const late = setTimeout(() => answer(null), ASK_MS);
       this.#questions.set(id, { answer });
-      send(worker, { kind: 'ask', id, what }, () => answer(null));
+      send(worker, question(id), () => answer(null));
     });
   }
 }

@@ -287,6 +287,19 @@ export const REASONS = {
     operator,
   ),
 
+  'token.job_ended': token(
+    'The job that the access token was issued to has ended',
+    'RFC 6750 §3.1 (invalid_token: revoked)',
+    'Nothing: a job that has ended makes no more calls. A new job asks for a token of its own, with a key of its own.',
+  ),
+  'token.ended_jobs_unavailable': row(
+    503,
+    null,
+    'It cannot be known at the moment whether the job of the access token has ended',
+    'RFC 9110 §15.6.4',
+    operator,
+  ),
+
   // Stage 3: proof
   'proof.missing': proof(
     'The DPoP proof is missing',
@@ -508,6 +521,13 @@ export const REASONS = {
     'The upgraded connection was ended because the policy that allowed it was withdrawn',
     'RFC 9110 §15.5.4',
     'Open a new connection; the policy in force now will judge it.',
+  ),
+  'forward.upgrade_job_ended': row(
+    403,
+    null,
+    'The upgraded connection was ended because its job has ended, or because that could not be known any more',
+    'RFC 6750 §3.1 (invalid_token: revoked)',
+    'A new job opens a new connection with a token of its own.',
   ),
   'forward.stopping': row(
     503,

@@ -7,6 +7,8 @@ export interface MetricSources {
   readonly caches?: () => Readonly<Record<string, CacheState>>;
   /** One for each class of replay protection that a route has. */
   readonly replay?: () => readonly ReplayState[];
+  /** Where jobs can end before their tokens. */
+  readonly endedJobs?: () => EndedJobsState;
   readonly policy?: () => PolicyState;
   /** The candidate policy, where one is configured. */
   readonly shadow?: () => ShadowState;
@@ -33,6 +35,17 @@ export interface ReplayState {
   readonly used: number;
   readonly unavailable: number;
   /** How often used proofs may have been forgotten. */
+  readonly losses: number;
+}
+
+/** The keys of ended jobs; counts since start. */
+export interface EndedJobsState {
+  readonly kind: string;
+  readonly up: boolean;
+  readonly entries: number;
+  readonly refused: number;
+  readonly unavailable: number;
+  /** How often the store may have forgotten keys. */
   readonly losses: number;
 }
 
@@ -81,10 +94,11 @@ const most = gauge('max');
 
 /** The families of the sources that there are. */
 export function sourceFamilies(sources: MetricSources): MetricFamily[] {
-  const { caches, replay, policy, shadow, records, connections, workers } = sources;
+  const { caches, replay, endedJobs, policy, shadow, records, connections, workers } = sources;
   return [
     ...(caches === undefined ? [] : cacheFamilies(caches)),
     ...(replay === undefined ? [] : replayFamilies(replay)),
+    ...(endedJobs === undefined ? [] : endedJobsFamilies(endedJobs)),
     ...(policy === undefined ? [] : policyFamilies(policy)),
     ...(shadow === undefined ? [] : shadowStateFamilies(shadow)),
     ...(records === undefined ? [] : recordFamilies(records)),
@@ -144,6 +158,41 @@ function replayFamilies(replay: () => readonly ReplayState[]): MetricFamily[] {
       'sallyport_replay_losses_total',
       'How often used proofs may have been forgotten, so that older ones were refused for a while.',
       labelled((state) => state.losses),
+    ),
+  ];
+}
+
+function endedJobsFamilies(state: () => EndedJobsState): MetricFamily[] {
+  const labelled = (value: (state: EndedJobsState) => number) => () => {
+    const seen = state();
+    return [{ labels: { store: seen.kind }, value: value(seen) }];
+  };
+  return [
+    most(
+      'sallyport_ended_job_keys',
+      'Keys of ended jobs that are remembered until their tokens have expired.',
+      labelled(({ entries }) => entries),
+    ),
+    least(
+      'sallyport_ended_jobs_up',
+      'Whether it is known which jobs have ended; if not, requests are refused.',
+      labelled(({ up }) => Number(up)),
+    ),
+    counter(
+      'sallyport_ended_job_refusals_total',
+      'Tokens refused: their job has ended, or that could not be known.',
+      () => {
+        const { kind: store, refused: ended, unavailable } = state();
+        return Object.entries({ ended, unavailable }).map(([outcome, value]) => ({
+          labels: { store, outcome },
+          value,
+        }));
+      },
+    ),
+    counter(
+      'sallyport_ended_jobs_losses_total',
+      'How often the shared list had lost keys, which were written again.',
+      labelled(({ losses }) => losses),
     ),
   ];
 }

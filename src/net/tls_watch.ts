@@ -1,7 +1,12 @@
 import type { Server } from 'node:http';
 import type { Server as TlsServer } from 'node:https';
-import { readServerTls, type ServerTlsFiles, tlsFilesVersion } from '../net/tls.ts';
-import type { Log } from '../telemetry/log.ts';
+import { readServerTls, type ServerTlsFiles, tlsFilesVersion } from './tls.ts';
+
+/** Where it is told. */
+export interface TlsWatchLog {
+  info(fields: object, words: string): void;
+  error(fields: object, words: string): void;
+}
 
 /** Milliseconds between two looks at the files. */
 const LOOK_EVERY_MS = 2000;
@@ -14,7 +19,7 @@ export interface TlsWatch {
 }
 
 /** Uses a new certificate or key for new connections as soon as the files change; a broken one is refused and the old one stays. */
-export function watchTls(server: Server, files: ServerTlsFiles, log: Log): TlsWatch {
+export function watchTls(server: Server, files: ServerTlsFiles, log: TlsWatchLog): TlsWatch {
   let version = tlsFilesVersion(files);
   const look = () => {
     const seen = tlsFilesVersion(files);
