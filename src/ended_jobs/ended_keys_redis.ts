@@ -13,7 +13,7 @@ import {
   EndedList,
   type KeyStanding,
 } from './ended_keys.ts';
-import { SharedList } from './shared_list.ts';
+import { SharedList } from './shared_list_redis.ts';
 
 /** What the Redis store is made of. */
 export interface RedisEndedKeysOptions {
