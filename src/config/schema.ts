@@ -1,4 +1,7 @@
 import { z } from 'zod';
+import { mayCarryCertificate } from '../kernel/fields.ts';
+import { findCertificateProblems } from './certificate_rules.ts';
+import { parseNetwork } from './network.ts';
 import { findEndedJobsProblems, findRedisProblems } from './redis_rules.ts';
 import { findReplayProblems } from './replay_rules.ts';
 
@@ -57,6 +60,41 @@ const serverTls = z.strictObject({
     ),
 });
 
+const frontProxy = z.strictObject({
+  addresses: z
+    .array(
+      z.string().refine((text) => parseNetwork(text) !== null, {
+        error: 'expected an address or a network such as 10.0.0.0/8',
+      }),
+    )
+    .min(1)
+    .optional()
+    .describe('Where the proxies connect from. Absent: from anywhere, then certificate_names is needed.'),
+  certificate_names: z
+    .array(z.string().regex(/^[\x21-\x7e]{1,1024}$/, 'expected a DNS name or a URI'))
+    .min(1)
+    .optional()
+    .describe(
+      'DNS names or URIs, one of which the TLS certificate of the proxy itself must carry (subjectAltName); it must chain to client_ca_file.',
+    ),
+  client_certificate: z
+    .enum(['none', 'client_cert', 'envoy', 'nginx', 'haproxy', 'traefik'])
+    .default('none')
+    .describe(
+      'How the proxies pass on the client certificate of a caller: client_cert: RFC 9440; envoy: X-Forwarded-Client-Cert; nginx: escaped PEM; haproxy: DER in base64; traefik: X-Forwarded-Tls-Client-Cert.',
+    ),
+  header: z
+    .string()
+    .refine(mayCarryCertificate, {
+      error:
+        'expected Client-Cert, X-Client-Cert, or a name that begins with X-Forwarded-, X-SSL-, SSL-Client- or X-Amzn-Mtls- and speaks of a certificate: what callers send in these never gets past the gateway',
+    })
+    .optional()
+    .describe(
+      'The header field that carries it. Absent: Client-Cert, X-Forwarded-Client-Cert, X-SSL-Client-Cert (nginx, haproxy) or X-Forwarded-Tls-Client-Cert.',
+    ),
+});
+
 const listen = z.strictObject({
   address: z.string().min(1).default('127.0.0.1').describe('Address to listen on.'),
   port: port.default(8080).describe('Port to listen on; 0: any free port.'),
@@ -68,6 +106,13 @@ const listen = z.strictObject({
     .default(false)
     .describe(
       'Allow plain HTTP on an address that is not loopback, for a gateway behind a TLS terminator on the same host or pod.',
+    ),
+  front_proxies: z
+    .array(frontProxy)
+    .max(64)
+    .default([])
+    .describe(
+      'Proxies in front that end the TLS of callers; the first entry that a connection fits counts. Only they are believed about client certificates, and their own SNI need not agree with Host.',
     ),
 });
 
@@ -513,6 +558,7 @@ export const gatewaySchema = z
   .superRefine((config, context) => {
     const issue = (path: (string | number)[], message: string) => context.addIssue({ code: 'custom', path, message });
     for (const { path, message } of findReplayProblems(config)) issue(path, message);
+    for (const { path, message } of findCertificateProblems(config)) issue(path, message);
     for (const { path, message } of findEndedJobsProblems(config)) issue(path, message);
     for (const [path, nodes] of [
       [['replay', 'redis'], config.replay.redis],
@@ -591,6 +637,8 @@ export type ReplayConfig = GatewayConfig['replay'];
 export type EndedJobsConfig = NonNullable<GatewayConfig['ended_jobs']>;
 /** Addresses, TLS and credential of one upstream. */
 export type UpstreamConfig = RouteConfig['upstream'];
+/** Proxies in front of the gateway. */
+export type FrontProxyConfig = GatewayConfig['listen']['front_proxies'][number];
 /** Where records go. */
 export type AuditConfig = GatewayConfig['audit'];
 

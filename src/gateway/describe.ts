@@ -15,6 +15,8 @@ import { candidateOf } from './shadow_source.ts';
 export interface GatewayDescription {
   readonly origin: string;
   readonly listen: string;
+  /** Where client certificates come from; null where none do. */
+  readonly certificates: string | null;
   readonly issuers: readonly string[];
   readonly replay: string;
   readonly policy: PolicyDescription;
@@ -61,6 +63,7 @@ export async function describeGateway(config: GatewayConfig): Promise<GatewayDes
   return {
     origin,
     listen: authorityOf(config.listen.address, config.listen.port),
+    certificates: certificatesOf(config.listen),
     issuers: config.issuers.map(({ issuer }) => issuer),
     replay: config.replay.store,
     policy,
@@ -94,6 +97,7 @@ export function printDescription(description: GatewayDescription): string[] {
   const { policy, shadow } = description;
   return [
     `origin    ${description.origin} (listens on ${description.listen})`,
+    ...(description.certificates === null ? [] : [`callers   client certificates: ${description.certificates}`]),
     `issuers   ${description.issuers.join(', ')}`,
     `replay    ${description.replay}`,
     `policy    ${policy.path}, entrypoint ${policy.entrypoint}, revision ${policy.revision}`,
@@ -112,6 +116,16 @@ export function printDescription(description: GatewayDescription): string[] {
       `          operations ${route.operations === 0 ? 'none: every operation is unknown to the policy' : route.operations}`,
     ]),
   ];
+}
+
+function certificatesOf({ tls, front_proxies: proxies }: GatewayConfig['listen']): string | null {
+  const own = tls === undefined || tls.client_certificates === 'none' ? [] : [`${tls.client_certificates} in TLS`];
+  const passedOn = proxies
+    .filter(({ client_certificate: form }) => form !== 'none')
+    .map(({ client_certificate: form, addresses = [], certificate_names: names = [] }) => {
+      return `${form} from ${[...addresses, ...names].join(', ')}`;
+    });
+  return [...own, ...passedOn].join('; ') || null;
 }
 
 /** The origin that callers use: configured, or where the gateway listens. */

@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Catalogue } from '../config/catalogue.ts';
+import { getsCertificates } from '../config/certificate_rules.ts';
 import type { GatewayConfig } from '../config/schema.ts';
 import type { Route } from '../kernel/context.ts';
 import { type Checked, pass } from '../kernel/result.ts';
@@ -59,8 +60,8 @@ export function serveResourceMetadata(options: ResourceMetadataOptions): ServeRe
 function describe(resource: string, { config, routes, catalogues }: ResourceMetadataOptions): Record<string, unknown> {
   const sharing = routes.filter((route) => route.resource === resource);
   const bindings = new Set(sharing.flatMap((route) => route.bindings));
-  // Where no certificate is ever asked for, tokens that are bound to one cannot be used, whatever a route would take.
-  const certificates = bindings.has('mtls') && (config.listen.tls?.client_certificates ?? 'none') !== 'none';
+  // Where no certificate ever gets here, tokens that are bound to one cannot be used, whatever a route would take.
+  const certificates = bindings.has('mtls') && getsCertificates(config);
   const operations = sharing.flatMap((route) => catalogues[routes.indexOf(route)]?.operations ?? []);
   const scopes = new Set(operations.flatMap((operation) => operation.scopes));
   const types = new Set(operations.flatMap(({ authorizationDetailsType: type }) => (type === null ? [] : [type])));

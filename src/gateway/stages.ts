@@ -7,7 +7,7 @@ import { createForwarder, type Forwarder } from '../forward/forward.ts';
 import type { Clock } from '../kernel/clock.ts';
 import type { AuthorizedRequest, Evidence } from '../kernel/context.ts';
 import type { Denial } from '../kernel/denial.ts';
-import { createPeerReader } from '../net/tls_peer.ts';
+import { createPeerReader } from '../net/peer.ts';
 import { createDecider, type Decide } from '../policy/decide.ts';
 import { createProofVerifier, type ProofVerifier } from '../proof/verifier.ts';
 import { createAnswers } from '../request/answer.ts';
@@ -20,6 +20,7 @@ import type { Traces } from '../telemetry/traces.ts';
 import { thumbprintsOf } from '../token/job_ended.ts';
 import { createTokenVerifier, type TokenVerifier } from '../token/verify_token.ts';
 import { TimedChecks } from './checks.ts';
+import { buildFrontProxies } from './front_proxies.ts';
 import { beginEvidence, type Stages } from './handler.ts';
 import { createNonces, issuersWithNonce } from './nonces.ts';
 import type { PolicyHolder } from './policy_holder.ts';
@@ -125,6 +126,10 @@ export function wireStages(parts: StageParts, services: Services, { origin, trac
     routes,
     authorizationDetails: config.challenges.authorization_details,
   });
+  const peerOf = createPeerReader({
+    mustChain: config.listen.tls?.client_ca_file !== undefined,
+    frontProxies: buildFrontProxies(config.listen.front_proxies),
+  });
   const decide = createDecider({ policy: policy.live });
   const judges = { ...services, bodies, decide };
   policy.onReplaced(() => withdrawUpgrades(services.forwarder, decide));
@@ -155,7 +160,7 @@ export function wireStages(parts: StageParts, services: Services, { origin, trac
       observe(evidence);
     },
     serveOwn: serveResourceMetadata({ config, routes, catalogues, reader }),
-    peerOf: peerReader(config),
+    peerOf: ({ socket }) => peerOf(socket),
     traces,
     clock,
     log,
@@ -168,9 +173,4 @@ function withdrawUpgrades(forwarder: Forwarder, decide: Decide): void {
     const notes = beginEvidence(context.receivedAt, {});
     return !decide(context, token, proof, notes).ok;
   }, 'forward.upgrade_withdrawn');
-}
-
-function peerReader({ listen: { tls } }: GatewayConfig): Stages['peerOf'] {
-  const peerOf = createPeerReader({ mustChain: tls?.client_ca_file !== undefined });
-  return ({ socket }) => peerOf(socket);
 }

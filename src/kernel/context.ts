@@ -106,19 +106,31 @@ export interface RequestContext {
 export interface ClientCertificate {
   /** base64url(SHA-256(DER)), RFC 8705 §3.1. */
   readonly x5tS256: string;
-  /** Milliseconds since the Unix epoch, both inclusive (RFC 5280 §4.1.2.5). */
+  /** Milliseconds since the Unix epoch, both inclusive (RFC 5280 §4.1.2.5); infinite where only the thumbprint is known. */
   readonly notBefore: number;
   readonly notAfter: number;
   /** Why it is not trusted, as OpenSSL names it (`UNABLE_TO_GET_ISSUER_CERT_LOCALLY`), where it must chain to a CA; else null. */
   readonly untrusted: string | null;
 }
 
+/** How proxies write the client certificate of their caller into a header field. */
+export type CertificateForm = 'client_cert' | 'envoy' | 'nginx' | 'haproxy' | 'traefik';
+
+/** The header field in which a front proxy says what certificate its caller showed. */
+export interface CertificateField {
+  /** Lower case. */
+  readonly name: string;
+  readonly form: CertificateForm;
+}
+
 /** The other end of the connection that a request came on: established before its first byte, the same for all requests of the connection. */
 export interface Peer {
-  /** The name that the connection was opened for (SNI, RFC 6066 §3), lower case; null where none was sent. */
+  /** The name that the caller opened the connection for (SNI, RFC 6066 §3), lower case; null where none was sent, and of front proxies. */
   readonly serverName: string | null;
-  /** From the TLS handshake; null where there is none. */
+  /** From the TLS handshake with the caller; null where there is none. That of a front proxy is never the caller's. */
   readonly certificate: ClientCertificate | null;
+  /** Where the front proxy at the other end passes on certificates; null where it does not, or where the other end is the caller itself. */
+  readonly certificateField: CertificateField | null;
 }
 
 /** What the policy may know of the body. Before it is read, `absent` or `not_requested`. */

@@ -70,6 +70,17 @@ export function endsAtGateway(foldedName: string): boolean {
   return ENDS_HERE.has(foldedName) || ENDS_HERE_FAMILY.test(foldedName);
 }
 
+/**
+ * Whether a front proxy may write a client certificate into a field of this name: only where what callers write there never gets past the
+ * gateway, and into no field that means something else here.
+ */
+export function mayCarryCertificate(name: string): boolean {
+  const folded = foldFieldName(name);
+  return (
+    folded === name.toLowerCase() && endsAtGateway(folded) && /cert|ssl|tls/.test(folded) && !folded.endsWith('-chain')
+  );
+}
+
 /** The fields that `Connection` names, folded; they end here too (RFC 9110 §7.6.1). Null when it names none but `close` and `keep-alive`. */
 export function connectionNamed(rawHeaders: readonly string[]): ReadonlySet<string> | null {
   let named: Set<string> | null = null;

@@ -206,6 +206,20 @@ export const REASONS = {
     'RFC 6750 §2.2',
     'Send the token in the Authorization header only.',
   ),
+  'request.certificate_repeated': row(
+    400,
+    'invalid_request',
+    'More than one client certificate was passed on by the front proxy',
+    'RFC 9440 §2.2, §4',
+    'The operator must let the front proxy replace the header field, so that what callers send in it does not get through.',
+  ),
+  'request.certificate_malformed': row(
+    400,
+    'invalid_request',
+    'The client certificate that the front proxy passed on cannot be read',
+    'RFC 9440 §2.1, §2.2',
+    'The operator must compare the header field that the front proxy writes with listen.front_proxies of the gateway.',
+  ),
   'request.proof_repeated': proof(
     'More than one DPoP header was sent',
     'RFC 9449 §4.3 check 1',

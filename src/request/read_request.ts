@@ -1,7 +1,8 @@
-import type { BodyHandle, Evidence, Peer, RequestContext } from '../kernel/context.ts';
+import type { BodyHandle, ClientCertificate, Evidence, Peer, RequestContext } from '../kernel/context.ts';
 import { deny } from '../kernel/denial.ts';
 import { type Checked, pass } from '../kernel/result.ts';
 import { readCredentials } from './credentials.ts';
+import { readForwardedCertificate } from './forwarded_certificate.ts';
 import { type Framing, judgeFraming } from './framing.ts';
 import { readHeaderSection } from './header_section.ts';
 import { type HostRoutes, isAuthority, type RouteEntry, type RouteTable } from './route_table.ts';
@@ -34,7 +35,8 @@ export interface RequestReaderOptions {
 export interface RequestReader {
   /**
    * Reads a request in its one reading. Sets `evidence.route` as soon as it is known, so that a refusal can carry its challenge.
-   * Refuses with `request.*`, in this order: header section and framing, target, host and route, method, credentials, proof.
+   * Refuses with `request.*`, in this order: header section and framing, target, host and route, method, credentials,
+   * certificate, proof.
    * @param peer the other end of the connection
    */
   read(message: RawRequest, evidence: Evidence, peer: Peer): Checked<RequestContext>;
@@ -86,6 +88,8 @@ export function createRequestReader({ routes, limits }: RequestReaderOptions): R
 
       const credentials = readCredentials(headers, target.value.target.queryParameters);
       if (!credentials.ok) return credentials;
+      const certificate = presentedCertificate(message.rawHeaders, peer);
+      if (!certificate.ok) return certificate;
       // RFC 9449 §4.3 check 1
       if (headers.proofRepeated) return deny('request.proof_repeated');
       if (framing.value.websocket && !route.websocket) return deny('request.upgrade_not_allowed');
@@ -101,13 +105,24 @@ export function createRequestReader({ routes, limits }: RequestReaderOptions): R
         rawHeaders: message.rawHeaders,
         credentials: credentials.value,
         proof: headers.proof,
-        certificate: peer.certificate,
+        certificate: certificate.value,
         peerAddress: evidence.peerAddress,
         body: framing.value.hasBody ? UNREAD : ABSENT,
         upgrade: framing.value.websocket,
       });
     },
   };
+}
+
+const NO_CERTIFICATE = pass(null);
+
+/** The certificate of the caller: from our own handshake with it, or as the front proxy says. */
+function presentedCertificate(
+  rawHeaders: readonly string[],
+  { certificate, certificateField }: Peer,
+): Checked<ClientCertificate | null> {
+  if (certificateField !== null) return readForwardedCertificate(rawHeaders, certificateField);
+  return certificate === null ? NO_CERTIFICATE : pass(certificate);
 }
 
 interface Found {

@@ -46,7 +46,7 @@ function problemsOf(text: string | object, environment: Record<string, string> =
 describe('the configuration of the gateway', () => {
   it('fills in the defaults of docs/reference/configuration.md', () => {
     const config = load(MINIMAL);
-    expect(config.listen).toEqual({ address: '127.0.0.1', port: 8080, allow_plaintext: false });
+    expect(config.listen).toEqual({ address: '127.0.0.1', port: 8080, allow_plaintext: false, front_proxies: [] });
     expect(config.dpop).toEqual({
       algorithms: ['ES256', 'PS256', 'EdDSA'],
       max_age_seconds: 60,

@@ -165,7 +165,7 @@ export class Scene {
   records(): Recorded[] {
     return readFileSync(this.recordsFile, 'utf8')
       .split('\n')
-      .filter(Boolean)
+      .slice(0, -1) // What stands after the last line end is being written.
       .map((line) => JSON.parse(line) as Recorded);
   }
 

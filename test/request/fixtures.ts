@@ -24,7 +24,7 @@ export function makeRoute(changes: Partial<Route> = {}): Route {
 }
 
 /** The other end of a connection without TLS. */
-export const PLAIN_PEER: Peer = { serverName: null, certificate: null };
+export const PLAIN_PEER: Peer = { serverName: null, certificate: null, certificateField: null };
 
 /** Evidence as the gateway makes it before stage 1. */
 export function makeEvidence(): Evidence {

@@ -48,7 +48,7 @@ describe('stage 1', () => {
   it('reads a request', () => {
     const message = requestOf({ url: '/v1/projects/p%201?dry_run=true', host: 'Cloud.Example.com:443' });
     const certificate = { x5tS256: 'thumbprint', notBefore: 0, notAfter: 1, untrusted: null };
-    const context = valueOfPassed(reader.read(message, makeEvidence(), { serverName: null, certificate }));
+    const context = valueOfPassed(reader.read(message, makeEvidence(), { ...PLAIN_PEER, certificate }));
     expect(context).toMatchObject({
       id: 'decision-1',
       receivedAt: 1_795_376_000_000,
@@ -169,7 +169,7 @@ describe('RFC 9110 §7.4: the name that a TLS connection was opened for (SNI)', 
   ])('SNI %s, Host %s: %s', (serverName, host, expected) => {
     const both = readerOf({}, { name: 'other', hosts: ['other.example.com'] });
     const evidence = makeEvidence();
-    expect(outcomeOf(both.read(requestOf({ host }), evidence, { serverName, certificate: null }))).toBe(expected);
+    expect(outcomeOf(both.read(requestOf({ host }), evidence, { ...PLAIN_PEER, serverName }))).toBe(expected);
   });
 });
 

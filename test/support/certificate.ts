@@ -13,7 +13,7 @@ export interface TestCertificate {
 /** What a certificate says. */
 export interface CertificateOptions {
   readonly name: string;
-  /** DNS names and IP addresses it is for. */
+  /** DNS names and IP addresses it is for; `uri:` stands before a URI. */
   readonly hosts?: readonly string[];
   /** Who signs; absent: itself. */
   readonly issuer?: TestCertificate;
@@ -89,8 +89,9 @@ function basicConstraints(authority: boolean): Buffer {
 }
 
 function alternativeNames(hosts: readonly string[]): Buffer {
-  const names = hosts.map((host) =>
-    isIP(host) === 4 ? tagged(0x87, Buffer.from(host.split('.').map(Number))) : tagged(0x82, Buffer.from(host)),
-  );
+  const names = hosts.map((host) => {
+    if (host.startsWith('uri:')) return tagged(0x86, Buffer.from(host.slice(4)));
+    return isIP(host) === 4 ? tagged(0x87, Buffer.from(host.split('.').map(Number))) : tagged(0x82, Buffer.from(host));
+  });
   return sequence(oid('551d11'), tagged(0x04, sequence(...names)));
 }

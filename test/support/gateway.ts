@@ -107,7 +107,8 @@ export async function startTestGateway(options: TestGatewayOptions): Promise<Tes
 export async function readRecords(file: string, count: number): Promise<Record<string, unknown>[]> {
   const late = Date.now() + DEADLINE_MS;
   for (;;) {
-    const lines = readFileSync(file, 'utf8').split('\n').filter(Boolean);
+    // What stands after the last line end is being written.
+    const lines = readFileSync(file, 'utf8').split('\n').slice(0, -1);
     if (lines.length >= count) return lines.map((line) => JSON.parse(line) as Record<string, unknown>);
     if (Date.now() > late) throw new Error(`expected ${count} records, found ${lines.length}: ${lines.join('\n')}`);
     await new Promise((resolve) => setTimeout(resolve, 10));
