@@ -4,7 +4,9 @@
  */
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
+import { advisoriesPage } from './generate/advisories.ts';
 import { authServerPage, authServerSchema, configurationPage, configurationSchema } from './generate/configuration.ts';
+import { conformancePage } from './generate/conformance.ts';
 import { metricsPage } from './generate/metrics.ts';
 import { policyInputJsonSchema, policyPage } from './generate/policy.ts';
 import { reasonsPage } from './generate/reasons.ts';
@@ -19,6 +21,8 @@ const FILES: Readonly<Record<string, () => string | Promise<string>>> = {
   'docs/reference/authserver.schema.json': authServerSchema,
   'docs/reference/metrics.md': metricsPage,
   'docs/reference/policy.md': policyPage,
+  'docs/reference/conformance.md': conformancePage,
+  'docs/reference/advisories.md': advisoriesPage,
   'policies/schema/input.schema.json': policyInputJsonSchema,
 };
 
