@@ -44,6 +44,7 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   rego: ['kernel'],
   insight: ['kernel', 'request', 'policy', 'rego', 'audit', 'config'],
   demo: [...PARTY, 'gateway', 'authserver'],
+  diagnosis: ['kernel', 'oauth', 'net'],
   cli: [
     'kernel',
     'config',
@@ -58,6 +59,7 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
     'rego',
     'insight',
     'demo',
+    'diagnosis',
     'policy',
   ],
 };
@@ -176,7 +178,7 @@ describe('who may import whom (architecture)', () => {
   });
 
   it('time comes from the injected clock: Date.now stands only where a program starts', () => {
-    const places = /^(cli|demo|agent|broker|authserver|rego)\/|^gateway\/gateway\.ts$|^main\.ts$/;
+    const places = /^(cli|demo|agent|broker|authserver|rego|diagnosis)\/|^gateway\/gateway\.ts$|^main\.ts$/;
     expect(
       files
         .filter(({ name, text }) => !places.test(name) && /Date\.now\(|new Date\(\)/.test(text))

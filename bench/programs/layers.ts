@@ -6,6 +6,7 @@ import { readFileSync } from 'node:fs';
 import { deserialize } from 'node:v8';
 import { loadGatewayConfig } from '../../src/config/load.ts';
 import { TimedChecks } from '../../src/gateway/checks.ts';
+import { RecentDecisions } from '../../src/gateway/decisions.ts';
 import { createHandlers } from '../../src/gateway/handler.ts';
 import { PolicyHolder } from '../../src/gateway/policy_holder.ts';
 import { loadCatalogues, type Services, startServices, wireStages } from '../../src/gateway/stages.ts';
@@ -28,7 +29,16 @@ const config = loadGatewayConfig(configFile);
 const log = createLog({ level: 'error' });
 const clock = Date.now;
 const policy = await PolicyHolder.start(deserialize(readFileSync(policyFile)), { clock, log });
-const parts = { config, catalogues: loadCatalogues(config.routes), clock, log, policy, shadow: null };
+const parts = {
+  config,
+  catalogues: loadCatalogues(config.routes),
+  clock,
+  log,
+  policy,
+  shadow: null,
+  decisions: new RecentDecisions(1000),
+  findElsewhere: null,
+};
 const services = await startServices(parts);
 const proofs = proofsOf(services);
 const bodies = createBodyReader({ timeoutMs: 60_000, maximumBytes: config.limits.body_bytes });

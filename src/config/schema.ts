@@ -487,6 +487,17 @@ const challenges = z.strictObject({
     .describe('How a call is refused that the authorization_details of the token do not cover (RFC 9396).'),
 });
 
+const explain = z.strictObject({
+  decisions: z
+    .int()
+    .min(0)
+    .max(100_000)
+    .default(1000)
+    .describe(
+      'Refusals, and as many allowed calls, that each process remembers, to explain them to the holder of the key and to the operator; about 1 KB each. 0: none.',
+    ),
+});
+
 const limits = z.strictObject({
   header_bytes: z.int().min(1024).max(1_048_576).default(16_384).describe('Bytes of the header section.'),
   headers: z.int().min(1).max(2000).default(100).describe('Number of header fields.'),
@@ -545,6 +556,7 @@ export const gatewaySchema = z
     policy,
     routes: z.array(route).min(1).describe('What is served.'),
     challenges: challenges.prefault({}),
+    explain: explain.prefault({}),
     limits: limits.prefault({}),
     audit: audit.prefault({}),
     processes: z

@@ -13,8 +13,10 @@ import type { PolicyArtifact } from '../policy/artifact.ts';
 import type { Log } from '../telemetry/log.ts';
 import { createMetrics, type Metrics, type MetricsSnapshot } from '../telemetry/metrics.ts';
 import { createTraces } from '../telemetry/traces.ts';
+import { RecentDecisions, type RememberedDecision } from './decisions.ts';
 import { originOf } from './describe.ts';
 import { endedJobsApi, endedJobsPort } from './ended_jobs_api.ts';
+import { decisionsApi, type FindElsewhere } from './explain.ts';
 import { createHandlers, type GatewayHandlers, type Stages } from './handler.ts';
 import { type PolicySource, startCompiledPolicy, takePolicy } from './policy_source.ts';
 import type { Running } from './processes.ts';
@@ -39,6 +41,8 @@ export interface GatewayOptions {
   readonly nonceSecret?: Uint8Array;
   /** The keys of ended jobs that the primary process knows, which keeps them; absent: this process has no primary. */
   readonly endedKeys?: readonly EndedKey[];
+  /** Finds decisions of other processes of the same gateway. Absent: there are none. */
+  readonly findElsewhere?: FindElsewhere;
 }
 
 /** A gateway that answers. */
@@ -51,6 +55,8 @@ export interface RunningGateway extends Running {
   endKeys(keys: readonly EndedKey[]): Promise<boolean>;
   /** Opens record files anew, and uses another certificate if there is one. */
   reopenFiles(): void;
+  /** What this process remembers of a decision, or null. */
+  decision(id: string): RememberedDecision | null;
   readiness(): Readiness;
   metricsSnapshot(): Promise<MetricsSnapshot>;
 }
@@ -67,7 +73,7 @@ const RECORDS_MS = 1500;
  * @throws Error that says what cannot work and what to do
  */
 export async function startGateway(config: GatewayConfig, options: GatewayOptions): Promise<RunningGateway> {
-  const { log, clock = Date.now, artifact, nonceSecret, endedKeys } = options;
+  const { log, clock = Date.now, artifact, nonceSecret, endedKeys, findElsewhere } = options;
   const tls = config.listen.tls === undefined ? null : readServerTls(config.listen.tls);
   const catalogues = loadCatalogues(config.routes);
   const services = await startServices({ config, clock, log, nonceSecret, endedKeys });
@@ -80,7 +86,8 @@ export async function startGateway(config: GatewayConfig, options: GatewayOption
       ? startCompiledPolicy(config.policy, { clock, log })
       : takePolicy(artifact, { clock, log }));
     shadow = (options.takesShadow ? takeShadow : startShadow)({ policy: config.policy, log });
-    const parts = { config, catalogues, clock, log, policy: policy.holder, shadow: shadow?.shadow ?? null };
+    const recent = { decisions: new RecentDecisions(config.explain.decisions), findElsewhere: findElsewhere ?? null };
+    const parts = { config, catalogues, clock, log, policy: policy.holder, shadow: shadow?.shadow ?? null, ...recent };
     gateway = new Gateway(parts, { services, policy, shadow, tls });
     // The first requests need not wait for keys that can be had; an issuer that is down does not keep the gateway from starting.
     await within(KEYS_WAIT_MS, services.tokens.settled());
@@ -176,6 +183,10 @@ class Gateway implements RunningGateway {
     await Promise.all([this.#policy.rebuild(), this.#shadow?.rebuild()]);
   }
 
+  decision(id: string): RememberedDecision | null {
+    return this.#parts.decisions.find(id);
+  }
+
   readiness(): Readiness {
     return readinessOf(this.#services, { ...this.#parts, stopping: this.#closed !== null });
   }
@@ -219,7 +230,10 @@ class Gateway implements RunningGateway {
       live: () => true,
       ready: () => ({ ...this.readiness(), origin: this.origin, listening: this.listening }),
       metrics: () => this.#metrics.render(),
-      ...(endedKeys !== null && { api: endedJobsApi(endedJobsPort(endedKeys, this.#parts.clock)) }),
+      api: {
+        ...(endedKeys !== null && endedJobsApi(endedJobsPort(endedKeys, this.#parts.clock))),
+        ...decisionsApi((id) => this.decision(id)),
+      },
     };
   }
 }

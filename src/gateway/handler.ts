@@ -6,7 +6,7 @@ import { type Checks, check } from '../kernel/check.ts';
 import type { Clock } from '../kernel/clock.ts';
 import type { AuthorizedRequest, Evidence, Peer } from '../kernel/context.ts';
 import { type Denial, statusOf } from '../kernel/denial.ts';
-import type { Checked } from '../kernel/result.ts';
+import type { Checked, MaybePromise } from '../kernel/result.ts';
 import type { ServerHandlers } from '../net/http_server.ts';
 import type { Answer } from '../request/answer.ts';
 import type { BodyReader } from '../request/body.ts';
@@ -36,8 +36,8 @@ export interface Stages {
   judgeShadow(evidence: Evidence): Promise<void> | null;
   /** Keeps the one record of a request, and counts it. */
   record(evidence: Evidence): void;
-  /** Answers what is the gateway's own, such as protected resource metadata; false: it is for the upstream. Refuses as stage 1 does. */
-  serveOwn(request: IncomingMessage, response: ServerResponse): Checked<boolean>;
+  /** Answers what is the gateway's own, such as protected resource metadata; false: it is for the upstream. */
+  serveOwn(request: IncomingMessage, response: ServerResponse): MaybePromise<Checked<boolean>>;
   /** The other end of the connection of a request. */
   peerOf(request: IncomingMessage): Peer;
   readonly traces: Traces;
@@ -104,7 +104,8 @@ async function serve(stages: Stages, connections: Connections, { request, respon
   try {
     await settle(stages, evidence, async () => {
       if (exchange.broken !== null) return exchange.broken;
-      const own = stages.serveOwn(request, response);
+      const answered = stages.serveOwn(request, response);
+      const own = answered instanceof Promise ? await answered : answered;
       if (!own.ok) return own.denial;
       if (own.value) {
         evidence.status = response.statusCode;

@@ -1,6 +1,7 @@
 import type { GatewayConfig } from '../config/schema.ts';
 import type { EndedKey } from '../ended_jobs/ended_keys.ts';
 import type { PolicyArtifact } from '../policy/artifact.ts';
+import type { RememberedDecision } from './decisions.ts';
 
 /** What the primary process says to a worker. */
 export type ToWorker =
@@ -16,6 +17,10 @@ export type ToWorker =
   | { readonly kind: 'policy'; readonly artifact: PolicyArtifact }
   /** Keys of jobs that have ended; answered once they are refused. */
   | { readonly kind: 'end_keys'; readonly id: number; readonly keys: readonly EndedKey[] }
+  /** Asks what this process remembers of a decision. */
+  | { readonly kind: 'decision'; readonly id: number; readonly decision: string }
+  /** The answer to `find_decision`. */
+  | { readonly kind: 'found_decision'; readonly id: number; readonly value: RememberedDecision | null }
   | { readonly kind: 'reopen' }
   | { readonly kind: 'ask'; readonly id: number; readonly what: 'metrics' | 'readiness' }
   | { readonly kind: 'stop' };
@@ -25,4 +30,6 @@ export type ToPrimary =
   | { readonly kind: 'hello' }
   | { readonly kind: 'ready'; readonly origin: string; readonly listening: string }
   | { readonly kind: 'failed'; readonly message: string }
+  /** Asks whether any process remembers a decision. */
+  | { readonly kind: 'find_decision'; readonly id: number; readonly decision: string }
   | { readonly kind: 'answer'; readonly id: number; readonly value: unknown };

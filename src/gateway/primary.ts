@@ -7,6 +7,7 @@ import { newNonceSecret } from '../proof/nonce_secrets.ts';
 import type { Log } from '../telemetry/log.ts';
 import { aggregateMetrics, createMetrics, type MetricsSnapshot } from '../telemetry/metrics.ts';
 import { endedJobsApi, endedJobsPort } from './ended_jobs_api.ts';
+import { decisionsApi } from './explain.ts';
 import type { PolicyHolder } from './policy_holder.ts';
 import { startCompiledPolicy } from './policy_source.ts';
 import type { Running } from './processes.ts';
@@ -117,6 +118,9 @@ function adminView({ workers, count, policy, shadow, endedKeys, origin, listenin
       return { ready: checks.every((check) => check.ok), origin, listening, checks };
     },
     metrics: async () => aggregateMetrics([await own.snapshot(), ...(await workers.ask<MetricsSnapshot>('metrics'))]),
-    ...(endedKeys !== null && { api: endedJobsApi(endedJobsPort(endedKeys, Date.now, endEverywhere)) }),
+    api: {
+      ...(endedKeys !== null && endedJobsApi(endedJobsPort(endedKeys, Date.now, endEverywhere))),
+      ...decisionsApi((id) => workers.findDecision(id)),
+    },
   };
 }

@@ -7,6 +7,7 @@ import { createForwarder, type Forwarder } from '../forward/forward.ts';
 import type { Clock } from '../kernel/clock.ts';
 import type { AuthorizedRequest, Evidence } from '../kernel/context.ts';
 import type { Denial } from '../kernel/denial.ts';
+import { pass } from '../kernel/result.ts';
 import { createPeerReader } from '../net/peer.ts';
 import { createDecider, type Decide } from '../policy/decide.ts';
 import { createProofVerifier, type ProofVerifier } from '../proof/verifier.ts';
@@ -20,6 +21,8 @@ import type { Traces } from '../telemetry/traces.ts';
 import { thumbprintsOf } from '../token/job_ended.ts';
 import { createTokenVerifier, type TokenVerifier } from '../token/verify_token.ts';
 import { TimedChecks } from './checks.ts';
+import type { RecentDecisions } from './decisions.ts';
+import { type FindElsewhere, serveExplanations } from './explain.ts';
 import { buildFrontProxies } from './front_proxies.ts';
 import { beginEvidence, type Stages } from './handler.ts';
 import { createNonces, issuersWithNonce } from './nonces.ts';
@@ -47,6 +50,10 @@ export interface StageParts extends ServiceParts {
   readonly policy: PolicyHolder;
   /** The candidate beside it; null where none is configured. */
   readonly shadow: Shadow | null;
+  /** The last decisions of this process. */
+  readonly decisions: RecentDecisions;
+  /** Finds those of other processes of the same gateway; null: there are none. */
+  readonly findElsewhere: FindElsewhere | null;
 }
 
 /** The parts with a life of their own: connections, caches, files. Started before the port is opened, closed after the last request. */
@@ -111,7 +118,7 @@ export interface Surroundings {
 
 /** Wires the stages. */
 export function wireStages(parts: StageParts, services: Services, { origin, traces, observe }: Surroundings): Stages {
-  const { config, catalogues, clock, log, policy, shadow } = parts;
+  const { config, catalogues, clock, log, policy, shadow, decisions } = parts;
   const routes = buildRoutes(config, origin);
   const entries = routes.map((route, index) => {
     const catalogue = catalogues[index] ?? null;
@@ -157,13 +164,38 @@ export function wireStages(parts: StageParts, services: Services, { origin, trac
     judgeShadow: (evidence) => shadow?.judge(evidence) ?? null,
     record: (evidence) => {
       services.auditor.record(evidence);
+      decisions.keep(evidence);
       observe(evidence);
     },
-    serveOwn: serveResourceMetadata({ config, routes, catalogues, reader }),
+    serveOwn: serveOwn([
+      serveResourceMetadata({ config, routes, catalogues, reader }),
+      serveExplanations({
+        origin,
+        reader,
+        proofs: services.proofs,
+        find: (id) => decisions.find(id),
+        elsewhere: parts.findElsewhere,
+        peerOf: ({ socket }) => peerOf(socket),
+      }),
+    ]),
     peerOf: ({ socket }) => peerOf(socket),
     traces,
     clock,
     log,
+  };
+}
+
+const NOT_OURS = pass(false);
+
+/** The first that answers; nothing of it is asked for other requests than those below /.well-known/. */
+function serveOwn(servers: readonly Stages['serveOwn'][]): Stages['serveOwn'] {
+  return (request, response) => {
+    if (request.url?.startsWith('/.well-known/') !== true) return NOT_OURS;
+    for (const serve of servers) {
+      const served = serve(request, response);
+      if (served instanceof Promise || !served.ok || served.value) return served;
+    }
+    return NOT_OURS;
   };
 }
 

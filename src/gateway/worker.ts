@@ -4,6 +4,7 @@
 import cluster from 'node:cluster';
 import process from 'node:process';
 import { createLog } from '../telemetry/log.ts';
+import type { RememberedDecision } from './decisions.ts';
 import { type RunningGateway, startGateway } from './gateway.ts';
 import type { ToPrimary, ToWorker } from './messages.ts';
 
@@ -17,12 +18,40 @@ function say(message: ToPrimary, then: () => void = () => undefined): void {
   else then();
 }
 
+/** Milliseconds that the other processes may take to say what they remember. */
+const SEARCH_MS = 1500;
+const searches = new Map<number, (found: RememberedDecision | null) => void>();
+let lastSearch = 0;
+
+/** Asks the other processes, through the primary. */
+function findElsewhere(decision: string): Promise<RememberedDecision | null> {
+  const id = ++lastSearch;
+  return new Promise((resolve) => {
+    const end = (found: RememberedDecision | null) => {
+      clearTimeout(late);
+      searches.delete(id);
+      resolve(found);
+    };
+    const late = setTimeout(end, SEARCH_MS, null);
+    searches.set(id, end);
+    say({ kind: 'find_decision', id, decision });
+  });
+}
+
 async function obey(message: ToWorker): Promise<void> {
   switch (message.kind) {
     case 'start': {
       const { config, artifact, nonceSecret, endedKeys } = message;
       const log = createLog({ level: config.log.level });
-      gateway = await startGateway(config, { log, artifact, admin: false, takesShadow: true, nonceSecret, endedKeys });
+      gateway = await startGateway(config, {
+        log,
+        artifact,
+        admin: false,
+        takesShadow: true,
+        nonceSecret,
+        endedKeys,
+        findElsewhere,
+      });
       for (const end of early.splice(0)) await end(gateway);
       say({ kind: 'ready', origin: gateway.origin, listening: gateway.listening });
       return;
@@ -41,6 +70,12 @@ async function obey(message: ToWorker): Promise<void> {
       else await end(gateway);
       return;
     }
+    case 'decision':
+      say({ kind: 'answer', id: message.id, value: gateway?.decision(message.decision) ?? null });
+      return;
+    case 'found_decision':
+      searches.get(message.id)?.(message.value);
+      return;
     case 'reopen':
       gateway?.reopenFiles();
       return;

@@ -6,6 +6,7 @@ import type { EndedKey } from '../ended_jobs/ended_keys.ts';
 import type { PolicyArtifact } from '../policy/artifact.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { WorkersState } from '../telemetry/source_metrics.ts';
+import type { RememberedDecision } from './decisions.ts';
 import { closeLostConnections } from './lost_connections.ts';
 import type { ToPrimary, ToWorker } from './messages.ts';
 
@@ -118,6 +119,14 @@ export class Workers {
     return answers.every((answer) => answer === true);
   }
 
+  /** What one of the workers remembers of a decision; null when none does. */
+  async findDecision(decision: string): Promise<RememberedDecision | null> {
+    const answers = await Promise.all(
+      [...this.#ready].map((worker) => this.#askOne(worker, (id) => ({ kind: 'decision', id, decision }))),
+    );
+    return (answers.find((answer) => answer !== null) ?? null) as RememberedDecision | null;
+  }
+
   state(): WorkersState {
     return { configured: this.#options.count, ready: this.#ready.size, unexpectedEnds: this.#unexpectedEnds };
   }
@@ -169,6 +178,11 @@ export class Workers {
       case 'failed':
         this.#options.log.error({ worker: worker.process.pid, why: message.message }, 'a worker failed');
         this.#started?.reject(new Error(message.message));
+        return;
+      case 'find_decision':
+        void this.findDecision(message.decision).then((value) => {
+          send(worker, { kind: 'found_decision', id: message.id, value });
+        });
         return;
       case 'answer':
         this.#questions.get(message.id)?.answer(message.value);

@@ -3,7 +3,7 @@ import type { RequestContext, VerifiedToken } from '../kernel/context.ts';
 import { type Disclosure, deny, type Reason } from '../kernel/denial.ts';
 import { type Checked, type Denied, pass } from '../kernel/result.ts';
 import { type OpenedJws, openCompactJws, parseJwsHeader } from '../oauth/compact_jws.ts';
-import { findClaimProblem, type ProofClaims } from './dpop_claims.ts';
+import { findClaimProblem, type ProofClaims, RULES_WITHOUT_TOKEN } from './dpop_claims.ts';
 import { type HeaderRules, type ProofKey, readProofHeader } from './dpop_header.ts';
 import { namesTarget } from './htu.ts';
 import type { KeyCache } from './key_cache.ts';
@@ -64,6 +64,40 @@ export function checkDpop(context: RequestContext, token: VerifiedToken, rules: 
     return refuse('proof.token_hash', { ath: token.digest }, { ath: clip(claims.ath) }); // Check 12, first part
   }
   return pass({ jkt: proofKey.value.jkt, jti: claims.jti, iat: claims.iat, nonce: claims.nonce });
+}
+
+/** A request that only a key speaks for. */
+export interface KeyedRequest {
+  readonly proof: string;
+  readonly method: string;
+  /** Absolute, without query. */
+  readonly uri: string;
+}
+
+/**
+ * Checks a DPoP proof that stands alone, without an access token: RFC 9449 §4.3 but for check 12 and the single use. Refuses as `checkDpop`
+ * does; nothing is told of what was seen.
+ */
+export function checkPossession({ proof, method, uri }: KeyedRequest, rules: DpopRules): Checked<CheckedProof> {
+  const jws = openCompactJws(proof, BOUNDS);
+  if (!jws.ok) return deny('proof.malformed', jws.problem);
+  const proofKey = keyOf(jws.value.headerSegment, rules);
+  if (!proofKey.ok) return proofKey;
+  if (findClaimProblem(jws.value.payload, RULES_WITHOUT_TOKEN) !== null) return deny('proof.claims');
+  const claims = jws.value.payload as unknown as ProofClaims;
+  if (claims.htm !== method) return deny('proof.method');
+  if (!namesTarget(claims.htu, uri)) return deny('proof.target');
+  const { jkt } = proofKey.value;
+  if (!isSigned({ jws: jws.value, proofKey: proofKey.value, bound: jkt })) return deny('proof.signature');
+  return checkTimes(claims, rules) ?? pass({ jkt, jti: claims.jti, iat: claims.iat, nonce: claims.nonce });
+}
+
+/** The thumbprint of the key that the header of a proof carries, whoever signed it; null when there is none that could sign. */
+export function claimedKey(headerSegment: string, rules: HeaderRules): string | null {
+  const header = parseJwsHeader(headerSegment, BOUNDS);
+  if (!header.ok) return null;
+  const key = readProofHeader(header.value, rules);
+  return key.ok ? key.value.jkt : null;
 }
 
 /** The key that the header of the proof carries: known from an earlier proof with the same header, or read. */

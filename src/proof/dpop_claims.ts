@@ -6,6 +6,7 @@ export interface ProofClaims {
   readonly htm: string;
   readonly htu: string;
   readonly iat: number;
+  /** Absent only in a proof that goes with no token. */
   readonly ath: string;
   readonly exp?: number;
   readonly nbf?: number;
@@ -25,8 +26,15 @@ const text = { expected: 'a non-empty string', holds: (value: unknown) => typeof
 const anyText = { expected: 'a string', holds: (value: unknown) => typeof value === 'string' };
 const number = { expected: 'a number', holds: (value: unknown) => typeof value === 'number' };
 
+interface ClaimRule {
+  readonly claim: string;
+  readonly required: boolean;
+  readonly expected: string;
+  readonly holds: (value: unknown) => boolean;
+}
+
 /** In the order in which they are looked at. */
-const RULES = [
+const RULES: readonly ClaimRule[] = [
   { claim: 'jti', required: true, expected: `a string of 1 to ${MAX_JTI_BYTES} bytes`, holds: isIdentifier },
   { claim: 'htm', required: true, ...text },
   { claim: 'htu', required: true, ...text },
@@ -37,12 +45,17 @@ const RULES = [
   { claim: 'nonce', required: false, ...anyText },
 ];
 
+/** Of a proof that goes with no token (RFC 9449 §4.2: ath is for access tokens). */
+export const RULES_WITHOUT_TOKEN: readonly ClaimRule[] = RULES.map((rule) =>
+  rule.claim === 'ath' ? { ...rule, required: false } : rule,
+);
+
 /**
  * The first claim of a proof that is missing or of the wrong type (RFC 9449 §4.3 check 3), or null: then the payload is `ProofClaims`.
  * Numbers are finite, since strict JSON has no others.
  */
-export function findClaimProblem(payload: JsonObject): ClaimProblem | null {
-  for (const rule of RULES) {
+export function findClaimProblem(payload: JsonObject, rules: readonly ClaimRule[] = RULES): ClaimProblem | null {
+  for (const rule of rules) {
     const value = payload[rule.claim];
     if (value === undefined ? rule.required : !rule.holds(value)) {
       return { claim: rule.claim, expected: rule.expected, seen: kindOf(value) };

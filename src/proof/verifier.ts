@@ -11,7 +11,14 @@ import { deny } from '../kernel/denial.ts';
 import { type Checked, type Denied, type MaybePromise, pass } from '../kernel/result.ts';
 import { allowedAlgorithms } from '../oauth/algorithms.ts';
 import { checkBinding } from './binding.ts';
-import { type CheckedProof, checkDpop, type DpopRules } from './dpop.ts';
+import {
+  type CheckedProof,
+  checkDpop,
+  checkPossession,
+  claimedKey,
+  type DpopRules,
+  type KeyedRequest,
+} from './dpop.ts';
 import { createKeyCache, type KeyCacheStats } from './key_cache.ts';
 import type { Nonces, NonceVerdict } from './nonce.ts';
 import { type Claim, expiryOf, type ReplayStore, replayKey } from './replay_store.ts';
@@ -20,7 +27,21 @@ import { type Claim, expiryOf, type ReplayStore, replayKey } from './replay_stor
 export interface ProofVerifier {
   /** Refuses with `proof.*`. Answers without a promise where the store does. */
   verify(context: RequestContext, token: VerifiedToken): MaybePromise<Checked<VerifiedProof>>;
+  /**
+   * Whether a proof that goes with no token is good for a request of the gateway's own; its single use is claimed by calling `claim`, once it
+   * is certain that the key is one that matters, so that strangers fill no store. Refuses with `proof.*`.
+   */
+  verifyPossession(request: KeyedRequest): Checked<Possession>;
+  /** The thumbprint of the key that a proof names in its header, whoever signed it; null when it names none. */
+  claimedKey(headerSegment: string): string | null;
   stats(): ProofStats;
+}
+
+/** A key that was shown. */
+export interface Possession {
+  readonly jkt: string;
+  /** Refuses with `proof.replayed` and `proof.replay_store_unavailable`. */
+  claim(): MaybePromise<Checked<null>>;
 }
 
 /** Counts since start, for the metrics. */
@@ -74,8 +95,30 @@ export function createProofVerifier(parts: ProofVerifierParts): ProofVerifier {
       if (verdict === 'due') return claim(parts, context, { proof: proof.value, certificate, nonce });
       return demand(verdict, { seen: proof.value.nonce, nonce });
     },
+    verifyPossession(request) {
+      const proof = checkPossession(request, rules);
+      if (!proof.ok) return proof;
+      return pass({ jkt: proof.value.jkt, claim: () => claimAlone(parts, request.uri, proof.value) });
+    },
+    claimedKey: (headerSegment) => claimedKey(headerSegment, rules),
     stats: () => ({ keys: keys.stats() }),
   };
+}
+
+/** The single use of a proof that goes with no token, in whichever store there is. */
+function claimAlone(
+  { stores, dpop, clock }: ProofVerifierParts,
+  uri: string,
+  { jkt, jti, iat }: CheckedProof,
+): MaybePromise<Checked<null>> {
+  const [store] = stores.values();
+  if (store === undefined) return deny('proof.replay_store_unavailable');
+  const claimed = store.claim(replayKey(uri, jkt, jti), expiryOf(iat, dpop), clock());
+  const settleAlone = (late: Claim): Checked<null> => {
+    if (late === 'first') return pass(null);
+    return deny(late === 'used' ? 'proof.replayed' : 'proof.replay_store_unavailable');
+  };
+  return typeof claimed === 'string' ? settleAlone(claimed) : claimed.then(settleAlone);
 }
 
 /** RFC 9449 §9: asks for a proof with this nonce. */

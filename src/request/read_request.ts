@@ -48,6 +48,9 @@ export interface RequestReader {
 /** RFC 9728 §3: where protected resource metadata is. It says what the gateway demands, so no upstream may speak there. */
 export const RESOURCE_METADATA_PATH = '/.well-known/oauth-protected-resource';
 
+/** Where the gateway answers for itself: explanations of decisions, and what its operator asks. No upstream may speak there either. */
+export const OWN_PATH = '/.well-known/sallyport';
+
 const ABSENT: BodyHandle = Object.freeze({ state: 'absent', head: Object.freeze([]), complete: true });
 const UNREAD: BodyHandle = Object.freeze({ state: 'not_requested', head: Object.freeze([]), complete: false });
 
@@ -130,9 +133,9 @@ interface Found {
   readonly entry: RouteEntry;
 }
 
-/** Whether segments are those of protected resource metadata, however they were written. */
-function isResourceMetadata([first, second]: readonly string[]): boolean {
-  return first === '.well-known' && second === 'oauth-protected-resource';
+/** Whether segments are those of what the gateway answers itself, however they were written. */
+function isOwn([first, second]: readonly string[]): boolean {
+  return first === '.well-known' && (second === 'oauth-protected-resource' || second === 'sallyport');
 }
 
 /** The route of a target. A target that needs what its route does not allow is refused as if no route allowed anything. */
@@ -149,7 +152,5 @@ function findRoute(routes: RouteTable, host: string, { target, needs, origin }: 
     return deny('request.target_ambiguous', 'deviation that the route does not allow');
   }
   if (hostRoutes === undefined) return deny('request.host_unknown');
-  return entry === null || isResourceMetadata(target.segments)
-    ? deny('request.route_unknown')
-    : pass({ hostRoutes, entry });
+  return entry === null || isOwn(target.segments) ? deny('request.route_unknown') : pass({ hostRoutes, entry });
 }
