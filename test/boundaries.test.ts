@@ -3,16 +3,17 @@ import { dirname, join, relative, resolve } from 'node:path';
 import { describe, expect, it } from 'vitest';
 
 const SRC = resolve(import.meta.dirname, '../src');
-const STAGE = ['kernel', 'oauth', 'telemetry'];
-const PARTY = ['kernel', 'config', 'telemetry', 'oauth', 'net', 'redis'];
+const STAGE = ['kernel', 'files', 'oauth', 'telemetry'];
+const PARTY = ['kernel', 'files', 'config', 'telemetry', 'oauth', 'net', 'redis'];
 
 /** Who may import whom; a folder's own files always. `config` of a stage is types only. */
 const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   kernel: [],
+  files: [],
   config: ['kernel'],
   telemetry: ['kernel'],
-  oauth: ['kernel'],
-  net: ['kernel'],
+  oauth: ['kernel', 'files'],
+  net: ['kernel', 'files'],
   redis: ['kernel'],
   ended_jobs: ['kernel', 'net', 'redis'],
   request: STAGE,
@@ -23,6 +24,7 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   audit: STAGE,
   gateway: [
     'kernel',
+    'files',
     'config',
     'telemetry',
     'oauth',

@@ -92,8 +92,8 @@ interface Answering {
 export async function startAdmin(at: AdminPlace, view: AdminView, log?: Log): Promise<RunningAdmin> {
   const answering = { address: at.address, view, api: createAdminApi(view.api ?? {}, at.api_token_file, log) };
   const tls = at.tls === undefined ? undefined : ({ ...at.tls, client_certificates: 'none' } as const);
-  const server =
-    tls === undefined ? http.createServer(LIMITS) : https.createServer({ ...LIMITS, ...readServerTls(tls) });
+  const read = tls === undefined ? null : readServerTls(tls);
+  const server = read === null ? http.createServer(LIMITS) : https.createServer({ ...LIMITS, ...read });
   server.on('request', (request: IncomingMessage, response: ServerResponse) => {
     void answer(request, answering)
       .catch((error: unknown) => {
@@ -108,7 +108,10 @@ export async function startAdmin(at: AdminPlace, view: AdminView, log?: Log): Pr
   });
   server.maxConnections = CONNECTIONS;
   const port = await listen(server, at.address, at.port);
-  const watch = tls === undefined || log === undefined ? null : watchTls(server, tls, log);
+  const watch =
+    tls === undefined || read === null || log === undefined
+      ? null
+      : watchTls({ server, files: tls, version: read.version }, log);
   return {
     origin: `${tls === undefined ? 'http' : 'https'}://${authorityOf(at.address, port)}`,
     close: async () => {

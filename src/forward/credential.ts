@@ -1,4 +1,6 @@
-import { closeSync, constants, openSync, readSync, unwatchFile, watchFile } from 'node:fs';
+import { closeSync, constants, openSync, readSync } from 'node:fs';
+import { versionOf } from '../files/version.ts';
+import { type FileWatch, watchFiles } from '../files/watch.ts';
 
 /** Header values that may be sent as they are; no control characters, nothing outside ASCII. */
 const SENDABLE = /^[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?$/;
@@ -63,13 +65,15 @@ class FileCredential implements UpstreamCredential {
   readonly #options: FileCredentialOptions;
   #value: string | null = null;
   #problem: string | null = null;
-  readonly #look = (): void => this.#read();
+  readonly #watch: FileWatch;
 
   constructor(options: FileCredentialOptions) {
     this.#options = options;
     this.names = [options.header.toLowerCase().replaceAll('_', '-')];
+    const { file, intervalMs: everyMs = INTERVAL_MS } = options;
+    const version = versionOf(file);
     this.#read();
-    watchFile(options.file, { interval: options.intervalMs ?? INTERVAL_MS, persistent: false }, this.#look);
+    this.#watch = watchFiles({ files: [file], version, everyMs }, () => this.#read());
   }
 
   get available(): boolean {
@@ -83,7 +87,7 @@ class FileCredential implements UpstreamCredential {
   }
 
   stop(): void {
-    unwatchFile(this.#options.file, this.#look);
+    this.#watch.close();
   }
 
   #read(): void {

@@ -3,12 +3,13 @@ import { type AdminView, type RunningAdmin, startAdmin } from '../admin/admin.ts
 import { within } from '../audit/within.ts';
 import type { GatewayConfig } from '../config/schema.ts';
 import type { EndedKey } from '../ended_jobs/ended_keys.ts';
+import type { FileWatch } from '../files/watch.ts';
 import type { Clock } from '../kernel/clock.ts';
 import { createHttpServer } from '../net/http_server.ts';
 import { authorityOf, listen } from '../net/listen.ts';
 import { stopServer } from '../net/stop.ts';
 import { readServerTls, type ServerTlsOptions } from '../net/tls.ts';
-import { type TlsWatch, watchTls } from '../net/tls_watch.ts';
+import { watchTls } from '../net/tls_watch.ts';
 import type { PolicyArtifact } from '../policy/artifact.ts';
 import type { Log } from '../telemetry/log.ts';
 import { createMetrics, type Metrics, type MetricsSnapshot } from '../telemetry/metrics.ts';
@@ -119,11 +120,13 @@ class Gateway implements RunningGateway {
   readonly #shadow: ShadowSource | null;
   readonly #handlers: GatewayHandlers;
   readonly #server: Server;
+  /** Of the certificate's files; null without TLS. */
+  readonly #tlsVersion: string | null;
   readonly #version = packageVersion();
   readonly #metrics: Metrics;
   #stages: Stages | null = null;
   #admin: RunningAdmin | null = null;
-  #tlsWatch: TlsWatch | null = null;
+  #tlsWatch: FileWatch | null = null;
   #closed: Promise<boolean> | null = null;
 
   constructor(parts: StageParts, { services, policy, shadow, tls }: Holdings) {
@@ -133,6 +136,7 @@ class Gateway implements RunningGateway {
     this.#shadow = shadow;
     this.#handlers = createHandlers(() => this.#stages as Stages);
     this.#server = createHttpServer(this.#handlers, parts.config.limits, tls);
+    this.#tlsVersion = tls?.version ?? null;
     const sources = metricSourcesOf(services, parts, this.#server);
     this.#metrics = createMetrics({ version: this.#version, sources });
   }
@@ -152,7 +156,9 @@ class Gateway implements RunningGateway {
     });
     if (admin !== false) this.#admin = await startAdmin(config.admin, this.#view(), log);
     this.adminOrigin = this.#admin?.origin ?? null;
-    if (tls !== undefined) this.#tlsWatch = watchTls(this.#server, tls, log);
+    if (tls !== undefined && this.#tlsVersion !== null) {
+      this.#tlsWatch = watchTls({ server: this.#server, files: tls, version: this.#tlsVersion }, log);
+    }
   }
 
   replacePolicy(artifact: PolicyArtifact): Promise<boolean> {

@@ -1,5 +1,6 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { readFileSync, statSync } from 'node:fs';
+import { versionOf } from '../files/version.ts';
 
 /** Characters of a token: fewer could be guessed. */
 const LENGTH = { least: 32, most: 4096 } as const;
@@ -82,9 +83,4 @@ function unusable(file: string, found: string): Error {
   return new Error(
     `${file}: expected one bearer token of ${LENGTH.least} to ${LENGTH.most} characters, found ${found}; make one: (umask 077; openssl rand -hex 32 > ${file})`,
   );
-}
-
-function versionOf(file: string): string {
-  const status = statSync(file, { throwIfNoEntry: false });
-  return status === undefined ? 'none' : `${status.mtimeMs} ${status.size} ${status.ino} ${status.mode}`;
 }

@@ -1,6 +1,7 @@
 import { constants, X509Certificate } from 'node:crypto';
-import { readFileSync, statSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { createSecureContext, type SecureContextOptions } from 'node:tls';
+import { versionOf } from '../files/version.ts';
 import type { Clock } from '../kernel/clock.ts';
 
 /** Where the gateway's certificate is, and whether callers are asked for theirs; as in the configuration's `listen.tls`. */
@@ -17,6 +18,8 @@ export type ServerTlsOptions = SecureContextOptions & {
   rejectUnauthorized: boolean;
   /** Whether a connection without a client certificate is ended; Node.js does that itself only where certificates must chain to a CA. */
   requireCert: boolean;
+  /** Of the files, from before they were read. */
+  version: string;
 };
 
 const PEM_CERTIFICATE =
@@ -27,6 +30,7 @@ const PEM_CERTIFICATE =
  * @throws Error that names the file and what to do
  */
 export function readServerTls(files: ServerTlsFiles, clock: Clock = Date.now): ServerTlsOptions {
+  const version = versionOf(...tlsFilesOf(files));
   const ask = files.client_certificates !== 'none';
   const required = files.client_certificates === 'required';
   const [certificate] = readCertificates(files.certificate_file, 'certificate_file');
@@ -48,6 +52,7 @@ export function readServerTls(files: ServerTlsFiles, clock: Clock = Date.now): S
     // Without a CA every certificate is taken: the token is bound to its thumbprint (RFC 8705 §3, self-signed method).
     rejectUnauthorized: required && files.client_ca_file !== undefined,
     requireCert: required,
+    version,
     ...(files.client_ca_file === undefined ? {} : { ca: readPem(files.client_ca_file, 'client_ca_file') }),
   };
   try {
@@ -59,15 +64,9 @@ export function readServerTls(files: ServerTlsFiles, clock: Clock = Date.now): S
   return options;
 }
 
-/** A number that changes whenever one of the files does, for polling. */
-export function tlsFilesVersion(files: ServerTlsFiles): string {
-  return [files.certificate_file, files.key_file, files.client_ca_file]
-    .filter((file) => file !== undefined)
-    .map((file) => {
-      const found = statSync(file, { throwIfNoEntry: false });
-      return `${found?.mtimeMs ?? 0}:${found?.ctimeMs ?? 0}:${found?.size ?? 0}:${found?.ino ?? 0}`;
-    })
-    .join(',');
+/** The files of a TLS listener, to be watched. */
+export function tlsFilesOf({ certificate_file, key_file, client_ca_file }: ServerTlsFiles): string[] {
+  return client_ca_file === undefined ? [certificate_file, key_file] : [certificate_file, key_file, client_ca_file];
 }
 
 /** The certificates in a PEM file, at least one. @throws Error that names the file */

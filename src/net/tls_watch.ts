@@ -1,6 +1,7 @@
 import type { Server } from 'node:http';
 import type { Server as TlsServer } from 'node:https';
-import { readServerTls, type ServerTlsFiles, tlsFilesVersion } from './tls.ts';
+import { type FileWatch, watchFiles } from '../files/watch.ts';
+import { readServerTls, type ServerTlsFiles, tlsFilesOf } from './tls.ts';
 
 /** Where it is told. */
 export interface TlsWatchLog {
@@ -8,30 +9,28 @@ export interface TlsWatchLog {
   error(fields: object, words: string): void;
 }
 
+/** A server with TLS, and what it was made with. */
+export interface ServedTls {
+  readonly server: Server;
+  readonly files: ServerTlsFiles;
+  /** Of the files, from before they were read. */
+  readonly version: string;
+}
+
 /** Milliseconds between two looks at the files. */
 const LOOK_EVERY_MS = 2000;
 
-/** Looks at the files of certificate and key from time to time. */
-export interface TlsWatch {
-  /** Looks now. */
-  look(): void;
-  close(): void;
-}
-
-/** Uses a new certificate or key for new connections as soon as the files change; a broken one is refused and the old one stays. */
-export function watchTls(server: Server, files: ServerTlsFiles, log: TlsWatchLog): TlsWatch {
-  let version = tlsFilesVersion(files);
-  const look = () => {
-    const seen = tlsFilesVersion(files);
-    if (seen === version) return;
-    version = seen;
+/**
+ * Uses another certificate, key or client CA for new connections as soon as the files change; what cannot be used is refused and the old one
+ * stays. Sessions of the old one are not resumed: a new context has ticket keys of its own, so that no session outlives its CA.
+ */
+export function watchTls({ server, files, version }: ServedTls, log: TlsWatchLog): FileWatch {
+  return watchFiles({ files: tlsFilesOf(files), version, everyMs: LOOK_EVERY_MS }, () => {
     try {
       (server as TlsServer).setSecureContext(readServerTls(files));
       log.info({ certificate_file: files.certificate_file }, 'a new certificate is used for new connections');
     } catch (error) {
       log.error({ err: error }, 'the new certificate was refused; the old one stays');
     }
-  };
-  const timer = setInterval(look, LOOK_EVERY_MS).unref();
-  return { look, close: () => clearInterval(timer) };
+  });
 }

@@ -1,7 +1,7 @@
 import { createPrivateKey, createPublicKey, type KeyObject, sign, verify } from 'node:crypto';
-import { readFileSync, statSync } from 'node:fs';
-import { stat } from 'node:fs/promises';
+import { readFileSync } from 'node:fs';
 import type { JWK } from 'jose';
+import { NO_FILE, versionOf } from '../files/version.ts';
 import { importSigningKey, publicPartOf, type SigningKey } from './signing_key.ts';
 import { parseJsonObject } from './strict_json.ts';
 
@@ -22,15 +22,16 @@ export class SigningKeyFile {
   constructor(file: string, onProblem: (problem: string) => void = () => undefined) {
     this.#file = file;
     this.#onProblem = onProblem;
-    this.#version = versionOf(statOf(file));
+    this.#version = versionOf(file);
     this.#key = importSigningKey(readPrivateJwk(file));
     this.#key.catch(() => undefined); // Whoever asks for it is told.
   }
 
   /** The key as the file has it now. Rejects only when even the first one could not be imported. */
   async current(): Promise<SigningKey> {
-    const seen = await stat(this.#file).then(versionOf, () => this.#version); // A missing file is on its way, or was removed: the key stays.
-    if (seen !== this.#version) {
+    const seen = versionOf(this.#file);
+    // A missing file is on its way, or was removed: the key stays.
+    if (seen !== this.#version && seen !== NO_FILE) {
       this.#version = seen;
       this.#key = this.#replacement(this.#key);
     }
@@ -45,18 +46,6 @@ export class SigningKeyFile {
       return previous;
     }
   }
-}
-
-function statOf(file: string): { mtimeMs: number; size: number; ino: number } {
-  try {
-    return statSync(file);
-  } catch (error) {
-    throw unreadable(file, error);
-  }
-}
-
-function versionOf({ mtimeMs, size, ino }: { mtimeMs: number; size: number; ino: number }): string {
-  return `${mtimeMs} ${size} ${ino}`;
 }
 
 function readPrivateJwk(file: string): JWK {

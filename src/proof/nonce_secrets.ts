@@ -1,5 +1,6 @@
 import { createSecretKey, type KeyObject, randomBytes } from 'node:crypto';
 import { readFileSync, statSync } from 'node:fs';
+import { versionOf } from '../files/version.ts';
 import type { Clock } from '../kernel/clock.ts';
 import type { Log } from '../telemetry/log.ts';
 
@@ -36,7 +37,7 @@ export interface SecretFilesOptions {
  * @throws Error that names the file and says what was expected
  */
 export function secretsInFiles(files: readonly string[], { clock, log }: SecretFilesOptions): NonceSecrets {
-  let version = versionOf(files);
+  let version = versionOf(...files);
   let keys = readNonceSecrets(files);
   let lookedAt = clock();
   return {
@@ -44,7 +45,7 @@ export function secretsInFiles(files: readonly string[], { clock, log }: SecretF
       const now = clock();
       if (Math.abs(now - lookedAt) < LOOK_EVERY_MS) return keys;
       lookedAt = now;
-      const seen = versionOf(files);
+      const seen = versionOf(...files);
       if (seen === version) return keys;
       version = seen;
       try {
@@ -85,13 +86,4 @@ function unusable(file: string, found: string): Error {
   return new Error(
     `${file}: expected a secret of ${BYTES.least} to ${BYTES.most} bytes, found ${found}; make one: ${make}`,
   );
-}
-
-function versionOf(files: readonly string[]): string {
-  return files
-    .map((file) => {
-      const status = statSync(file, { throwIfNoEntry: false });
-      return status === undefined ? 'none' : `${status.mtimeMs} ${status.size} ${status.ino} ${status.mode}`;
-    })
-    .join();
 }
