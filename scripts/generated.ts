@@ -8,7 +8,8 @@ import { advisoriesPage } from './generate/advisories.ts';
 import { authServerPage, authServerSchema, configurationPage, configurationSchema } from './generate/configuration.ts';
 import { conformancePage } from './generate/conformance.ts';
 import { metricsPage } from './generate/metrics.ts';
-import { policyInputJsonSchema, policyPage } from './generate/policy.ts';
+import { policyPage } from './generate/policy.ts';
+import { policyInputJsonSchema, policyInputPage } from './generate/policy_input.ts';
 import { reasonsPage } from './generate/reasons.ts';
 
 const ROOT = new URL('../', import.meta.url);
@@ -23,6 +24,7 @@ const FILES: Readonly<Record<string, () => string | Promise<string>>> = {
   'docs/reference/policy.md': policyPage,
   'docs/reference/conformance.md': conformancePage,
   'docs/reference/advisories.md': advisoriesPage,
+  'docs/reference/policy_input.md': policyInputPage,
   'policies/schema/input.schema.json': policyInputJsonSchema,
 };
 

@@ -1,45 +1,18 @@
-import { z } from 'zod';
+import { readFileSync } from 'node:fs';
 import { REASONS } from '../../src/kernel/denial.ts';
-import { INPUT_LIMIT_BYTES, SHOWN_HEADERS } from '../../src/policy/input.ts';
-import { policyInputSchema } from '../../src/policy/input_schema.ts';
-import { NESTING_LIMIT } from '../../src/policy/nesting.ts';
+import { BUILTINS } from '../../src/policy/builtins.ts';
 
-interface Node {
-  readonly type?: string | readonly string[];
-  readonly description?: string;
-  readonly const?: unknown;
-  readonly enum?: readonly unknown[];
-  readonly properties?: Readonly<Record<string, Node>>;
-  readonly additionalProperties?: Node | boolean;
-  readonly items?: Node;
-}
+const CAPABILITIES = new URL('../../engine/capabilities.json', import.meta.url);
 
-/** policies/schema/input.schema.json: the JSON Schema of the policy input, in the dialect that OPA's type checker reads. */
-export function policyInputJsonSchema(): string {
-  const { $schema, ...schema } = inputSchema();
-  return `${JSON.stringify({ $schema, title: 'Sallyport policy input, version 1', ...schema }, null, 2)}\n`;
-}
-
-/** docs/reference/policy.md: what a policy sees, what it may answer, and what becomes of it. */
+/** docs/reference/policy.md: what a policy may answer, what becomes of it, and what it is made of. */
 export function policyPage(): string {
   return `<!-- Generated from src/policy/ by scripts/generate/policy.ts: npm run generate. -->
-# What a policy sees and answers
+# What a policy answers
 
 The gateway asks one rule, \`policy.entrypoint\` of its configuration (\`sallyport/decision\` is \`data.sallyport.decision\`), once for each request, after
-token and proof were found good. The policy is Rego v1, compiled to WASM; what it may use is listed in \`engine/capabilities.json\`.
+token and proof were found good. The policy is Rego v1, compiled to WASM.
 
-## Input
-
-Version 1, never with a token, a proof, \`Authorization\`, \`DPoP\` or \`Cookie\`. JSON Schema: \`policies/schema/input.schema.json\`. At most
-${INPUT_LIMIT_BYTES} bytes and, in token and body, ${NESTING_LIMIT} levels: more is refused with \`policy.input_too_large\`, and the policy is not asked. Numbers beyond 2^53 have
-lost digits: compare ids as strings. Half a surrogate pair in a text is U+FFFD. What can be null is asked with \`is_null\`: the type checker of OPA knows one type
-for each path, and with the schema it finds misspelt ones.
-
-| path | type | meaning |
-|---|---|---|
-${rows(inputSchema() as Node, '').join('\n')}
-
-\`request.headers\` holds ${[...SHOWN_HEADERS].map((name) => `\`${name}\``).join(', ')}, where the caller sent them and \`Connection\` does not name them.
+What it sees is in [policy_input.md](policy_input.md).
 
 ## Answer
 
@@ -88,6 +61,18 @@ path (\`starter/data.json\` is \`data.starter\`). \`policy.data\` names further 
 dot are passed over; links are followed to files inside the folder only. Before a policy is used it judges two sample requests in a thread of its own: one that fails, or
 takes more than 50 ms, is refused, and the old one stays.
 
+## Functions
+
+What a policy may call (\`engine/capabilities.json\`); any other function is a mistake that \`policy check\` finds, and a WASM bundle that needs one is refused by the function's name.
+\`time.now_ns\` is the time of the request. Those that WASM does not have itself, and the gateway supplies: ${[
+    ...BUILTINS.keys(),
+  ]
+    .sort()
+    .map((name) => `\`${name}\``)
+    .join(', ')}.
+
+${functions()}
+
 ## The table of the starter policy
 
 \`policies/starter/data.json\`; what is missing, empty or of another type allows nothing, and \`"any"\` must be written out.
@@ -103,34 +88,19 @@ takes more than 50 ms, is refused, and the old one stays.
 `;
 }
 
-/** OPA takes a choice between an object and null for anything at all, and finds no misspelt member of it; one object that may be null it reads. */
-function inputSchema() {
-  return z.toJSONSchema(policyInputSchema, {
-    target: 'draft-7',
-    override: ({ jsonSchema }) => {
-      const [first, second, ...others] = jsonSchema.anyOf ?? [];
-      if (first?.type !== 'object' || second?.type !== 'null' || others.length > 0) return;
-      delete jsonSchema.anyOf;
-      // Draft 7 allows a list of types; the type declaration is for a later one.
-      Object.assign(jsonSchema, first, { type: ['object', 'null'] });
-    },
-  });
-}
-
-function rows(node: Node, prefix: string): string[] {
-  return Object.entries(node.properties ?? {}).flatMap(([name, child]) => {
-    const path = prefix === '' ? name : `${prefix}.${name}`;
-    return [`| \`${path}\` | ${typeOf(child)} | ${child.description ?? ''} |`, ...rows(child, path)];
-  });
-}
-
-function typeOf(node: Node): string {
-  if (node.const !== undefined) return `\`${JSON.stringify(node.const)}\``;
-  if (node.enum !== undefined) return node.enum.map((value) => `\`${String(value)}\``).join(', ');
-  if (node.type === 'array') return `list of ${node.items === undefined ? 'anything' : typeOf(node.items)}`;
-  const values = node.additionalProperties;
-  if (typeof values === 'object' && node.properties === undefined) return `object of ${typeOf(values)}`;
-  return [node.type ?? 'anything'].flat().join(' or ');
+/** The functions by the part of their names before the dot, without operators and what the compiler makes of the language. */
+function functions(): string {
+  const { builtins } = JSON.parse(readFileSync(CAPABILITIES, 'utf8')) as {
+    builtins: { name: string; infix?: string }[];
+  };
+  const named = builtins.filter(({ name, infix }) => infix === undefined && !name.startsWith('internal.'));
+  const groups = Map.groupBy(named.map(({ name }) => name).sort(), (name) =>
+    name.includes('.') ? name.slice(0, name.indexOf('.')) : '',
+  );
+  const lines = [...groups]
+    .sort(([a], [b]) => (a < b ? -1 : 1))
+    .map(([, names]) => `- ${names.map((name) => `\`${name}\``).join(', ')}`);
+  return lines.join('\n');
 }
 
 function refusals(): string[] {

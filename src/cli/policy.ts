@@ -1,8 +1,10 @@
 import { Command } from 'commander';
 import { policyBuildCommand } from './policy_build.ts';
 import { policyCheckCommand } from './policy_check.ts';
+import { policyDepsCommand } from './policy_deps.ts';
 import { policyEvalCommand, policyExplainCommand } from './policy_eval.ts';
 import { policyFmtCommand } from './policy_fmt.ts';
+import { policyInspectCommand } from './policy_inspect.ts';
 import { policyLintCommand } from './policy_lint.ts';
 import { policyMutateCommand } from './policy_mutate.ts';
 import { policyNewCommand } from './policy_new.ts';
@@ -20,5 +22,7 @@ export function policyCommand(): Command {
     .addCommand(policyEvalCommand())
     .addCommand(policyExplainCommand())
     .addCommand(policyMutateCommand())
+    .addCommand(policyDepsCommand())
+    .addCommand(policyInspectCommand())
     .addCommand(policyNewCommand());
 }

@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { InvalidArgumentError } from 'commander';
+import { UsageError } from './usage_error.ts';
 
 /** How a question to a policy is put on the command line. */
 export interface QuestionFlags {
@@ -32,7 +33,8 @@ export interface Question {
 export async function readQuestion(flags: QuestionFlags): Promise<Question> {
   if (flags.input !== undefined) return { input: await readInput(flags.input) };
   if (flags.record !== undefined) {
-    if (flags.decision === undefined) throw new Error('--record needs --decision ID: which of its decisions is meant');
+    if (flags.decision === undefined)
+      throw new UsageError('--record needs --decision ID: which of its decisions is meant');
     const { findRecorded } = await import('../insight/recorded.ts');
     const { input, ...recorded } = await findRecorded(flags.record, flags.decision);
     return { input, recorded };
@@ -51,7 +53,7 @@ async function readInput(file: string): Promise<unknown> {
 async function describe(flags: QuestionFlags): Promise<unknown> {
   const { method, path, catalogue, origin, resource = origin, time = Math.floor(Date.now() / 1000) } = flags;
   if (method === undefined || path === undefined || catalogue === undefined) {
-    throw new Error(
+    throw new UsageError(
       'nothing to judge: give --input FILE, or --record FILE --decision ID, or --method, --path and --catalogue',
     );
   }

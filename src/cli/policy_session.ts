@@ -1,8 +1,12 @@
-import type { RegoEngine } from '../rego/engine_host.ts';
+import type { RegoEngine, RegoEngineProgress } from '../rego/engine_host.ts';
 import { untilStopped } from './until_stopped.ts';
+import { exitCodeOf } from './usage_error.ts';
 
 /** Where the work of a command that stays waits for signals: a listener alone keeps no process. */
 const KEEP_ALIVE_MS = 2_147_483_647;
+
+/** Milliseconds that a start may take before people are told why they wait. */
+const QUIET_START_MS = 300;
 
 /** How a command of `sallyport policy` is run. */
 export interface PolicySession {
@@ -15,16 +19,32 @@ export interface PolicySession {
  */
 export async function withEngine(session: PolicySession, work: (engine: RegoEngine) => Promise<number>): Promise<void> {
   const { RegoEngine } = await import('../rego/engine_host.ts');
-  const engine = new RegoEngine(session.json ? {} : { onProgress: ({ step }) => step === 'starting' && tellStart() });
+  const engine = new RegoEngine(session.json ? {} : { onProgress: startTeller() });
   try {
     process.exitCode = await work(engine);
+  } catch (error) {
+    if (!session.json) throw error;
+    sayJson({ ok: false, error: (error as Error).message });
+    process.exitCode = exitCodeOf(error);
   } finally {
     await engine.close();
   }
 }
 
-function tellStart(): void {
-  process.stderr.write("starting OPA's toolchain ...\n");
+/** Tells of a start that takes longer than people like to wait without a word. */
+function startTeller(): (progress: RegoEngineProgress) => void {
+  let timer: NodeJS.Timeout | undefined;
+  let told = false;
+  return ({ step, elapsedMs }) => {
+    clearTimeout(timer);
+    if (step === 'starting') {
+      told = false;
+      timer = setTimeout(() => {
+        told = true;
+        process.stderr.write("starting OPA's toolchain ...\n");
+      }, QUIET_START_MS).unref();
+    } else if (told) process.stderr.write(`ready after ${(elapsedMs / 1000).toFixed(1)} s\n`);
+  };
 }
 
 /**

@@ -93,7 +93,7 @@ function codes(list: readonly string[]): string {
 function resultLines(project: PolicyProject, result: RegoTestResult): string[] {
   const { outcome, path, failedAt, error, output = '', cases = [], trace = [] } = result;
   const lines = [`${outcome.toUpperCase()} ${visible(path)} (${placeText(project.folder, result)})`];
-  if (error !== undefined) lines.push(`      ${visible(error)}`);
+  for (const line of error?.split('\n') ?? []) lines.push(`      ${visible(line)}`);
   for (const { name, failed } of cases) if (failed) lines.push(`      case: ${visible(name)}`);
   if (failedAt !== undefined) {
     const source = lineOf(project, failedAt) ?? failedAt.text;

@@ -8,9 +8,7 @@ import { demoCloudCommand, demoCommand } from './demo.ts';
 import { explainCommand } from './explain.ts';
 import { gatewayCommand } from './gateway.ts';
 import { policyCommand } from './policy.ts';
-
-/** Exit codes of every command. */
-export const EXIT = { done: 0, failed: 1, usage: 2 } as const;
+import { EXIT, exitCodeOf } from './usage_error.ts';
 
 /** Runs one command line, without the program's name. @returns the exit code: 0 done, 1 refused or failed, 2 wrong usage */
 export async function run(argv: readonly string[]): Promise<number> {
@@ -36,7 +34,7 @@ export async function run(argv: readonly string[]): Promise<number> {
   } catch (error) {
     if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.done : EXIT.usage;
     process.stderr.write(`${explain(error)}\n`);
-    return EXIT.failed;
+    return exitCodeOf(error);
   }
 }
 

@@ -12,7 +12,7 @@ const PROGRAM = new URL(
  * V8 optimizes what runs often, in the background. For OPA that takes two seconds of processor time from whoever needs the cores, and
  * gains nothing measurable in the first builds (docs/decisions/0041-rego-toolchain.md).
  */
-const WITHOUT_OPTIMIZING = ['--wasm-tiering-budget=2000000000'];
+const WITHOUT_OPTIMIZING = ['--wasm-tiering-budget=2000000000', '--wasm-lazy-validation'];
 
 /**
  * Starts OPA in a process of its own. It gets no environment (which may hold secrets) and none of the flags of this process, and shares

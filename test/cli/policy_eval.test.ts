@@ -81,7 +81,7 @@ describe('sallyport policy eval and explain', { timeout: 60_000 }, () => {
       folder.policy('eval', '--detail', '{'),
     ]);
     expect(target).toMatchObject({ code: 1, errors: expect.stringContaining('request.target_ambiguous') });
-    expect(nothing).toMatchObject({ code: 1, errors: expect.stringContaining('nothing to judge') });
+    expect(nothing).toMatchObject({ code: 2, errors: expect.stringContaining('nothing to judge') });
     expect(json.code).toBe(2);
   });
 });

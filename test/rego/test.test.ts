@@ -96,4 +96,39 @@ describe('testing a policy', () => {
     const broken = [...modules, { path: 'b.rego', text: 'package b\n\nx := foo(1)\n' }];
     expect(await run({ modules: broken })).toMatchObject({ results: [], diagnostics: [{ file: 'b.rego', row: 3 }] });
   });
+
+  it('shows where a test ends that OPA would not even enter, for its rule index', async () => {
+    const tests = `package q_test
+
+import data.p
+
+test_negated if not p.allow with input as {"method": input.missing}
+
+test_called if {
+	p.deep(input.missing, 2)
+}
+
+test_twice if p.never
+
+test_twice if p.never
+`;
+    const policy = `${POLICY}\ndeep(a, b) if a < b\n`;
+    const { results } = await testPolicy(
+      {
+        modules: [
+          { path: 'p.rego', text: policy },
+          { path: 'q_test.rego', text: tests },
+        ],
+        data: { limit: 5 },
+      },
+      engine,
+    );
+    expect(results.map(({ outcome, failedAt }) => [outcome, failedAt?.row, failedAt?.text])).toEqual([
+      ['fail', 5, 'input.missing'],
+      ['fail', 8, 'input.missing'],
+      ['fail', 11, 'p.never'],
+      ['fail', 13, 'p.never'],
+    ]);
+    expect(results[1]?.trace?.some((line) => line.includes('Fail') && line.includes('input.missing'))).toBe(true);
+  });
 });

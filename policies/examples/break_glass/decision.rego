@@ -6,6 +6,8 @@
 #   not_before, not_after}, times in seconds since the Unix epoch. Without it this policy allows nothing.
 package examples.break_glass
 
+import data.lib.time_windows
+
 # METADATA
 # title: The decision
 # description: Not marked as an entrypoint, so that a gateway that is asked for another rule does not carry it.
@@ -51,13 +53,7 @@ approved if {
 	approval.reason != ""
 }
 
-# null is less than every number, and every number less than a text: only numbers are compared.
 in_window if {
-	is_number(approval.not_before)
-	is_number(approval.not_after)
-	is_number(input.request.time)
-	is_number(data.examples.break_glass.maximum_seconds)
-	approval.not_before <= input.request.time
-	input.request.time < approval.not_after
-	approval.not_after - approval.not_before <= data.examples.break_glass.maximum_seconds
+	time_windows.contains_moment(approval, input.request.time)
+	time_windows.lasts_at_most(approval, data.examples.break_glass.maximum_seconds)
 }

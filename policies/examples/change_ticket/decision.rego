@@ -7,6 +7,7 @@
 #   show the policy the body (body: json).
 package examples.change_ticket
 
+import data.lib.numbers
 import data.lib.paths
 import data.lib.scopes
 
@@ -64,9 +65,4 @@ covers(item) if {
 }
 
 # A missing limit is no limit of zero and no count is no small one: both must be numbers.
-within(limit) if {
-	is_number(limit)
-	is_number(input.request.body.count)
-	input.request.body.count >= 1
-	input.request.body.count <= limit
-}
+within(limit) if numbers.between(input.request.body.count, 1, limit)
