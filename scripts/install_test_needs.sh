@@ -1,20 +1,36 @@
 #!/bin/sh
-# Installs what the tests need beside npm packages: a redis-server binary. The tests start their own servers on loopback;
-# a service that the package brings is not left running.
+# Installs what the tests need beside npm packages: redis-server, nginx and haproxy. The tests start their own servers on loopback;
+# a service that a package brings is not left running.
 set -eu
 
-if command -v redis-server >/dev/null 2>&1; then
-  echo "redis-server is there: $(redis-server --version | cut -d' ' -f1-3)"
+# Program, and its package for apt-get, dnf, apk and brew.
+NEEDS="redis-server:redis-server:redis:redis:redis nginx:nginx-light:nginx:nginx:nginx haproxy:haproxy:haproxy:haproxy:haproxy"
+PATH="$PATH:/usr/sbin:/usr/local/sbin"
+
+missing() {
+  for need in $NEEDS; do
+    command -v "${need%%:*}" >/dev/null 2>&1 || echo "$need"
+  done
+}
+
+# The packages of what is missing; $1: which field.
+packages() {
+  missing | cut -d: -f"$1" | tr '\n' ' '
+}
+
+programs=$(packages 1)
+if [ -z "$programs" ]; then
+  echo "redis-server, nginx and haproxy are there"
   exit 0
 fi
 
 how_to() {
-  echo "The tests need the program redis-server (6.2 or newer) on PATH, and it could not be installed: $1" >&2
+  echo "The tests need ${programs}on PATH (redis-server 6.2 or newer), and it could not be installed: $1" >&2
   echo "Install it, then run this again:" >&2
-  echo "  Debian, Ubuntu   sudo apt-get install redis-server" >&2
-  echo "  Fedora           sudo dnf install redis" >&2
-  echo "  Alpine           sudo apk add redis" >&2
-  echo "  macOS            brew install redis" >&2
+  echo "  Debian, Ubuntu   sudo apt-get install $(packages 2)" >&2
+  echo "  Fedora           sudo dnf install $(packages 3)" >&2
+  echo "  Alpine           sudo apk add $(packages 4)" >&2
+  echo "  macOS            brew install $(packages 5)" >&2
   exit 1
 }
 
@@ -25,20 +41,24 @@ if [ "$(id -u)" -ne 0 ]; then
   fi
 fi
 
+# Words of a list are packages.
+# shellcheck disable=SC2046
 if command -v apt-get >/dev/null 2>&1; then
   $as_root apt-get update -qq || how_to "apt-get update failed"
-  $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends redis-server >/dev/null ||
+  $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(packages 2) >/dev/null ||
     how_to "apt-get install failed"
-  if command -v systemctl >/dev/null 2>&1; then $as_root systemctl disable --now redis-server >/dev/null 2>&1 || true; fi
+  if command -v systemctl >/dev/null 2>&1; then
+    for service in $programs; do $as_root systemctl disable --now "$service" >/dev/null 2>&1 || true; done
+  fi
 elif command -v dnf >/dev/null 2>&1; then
-  $as_root dnf install -y -q redis || how_to "dnf install failed"
+  $as_root dnf install -y -q $(packages 3) || how_to "dnf install failed"
 elif command -v apk >/dev/null 2>&1; then
-  $as_root apk add -q redis || how_to "apk add failed"
+  $as_root apk add -q $(packages 4) || how_to "apk add failed"
 elif command -v brew >/dev/null 2>&1; then
-  brew install -q redis || how_to "brew install failed"
+  brew install -q $(packages 5) || how_to "brew install failed"
 else
   how_to "no known package manager was found"
 fi
 
-command -v redis-server >/dev/null 2>&1 || how_to "the package was installed, and redis-server is still not on PATH"
-echo "redis-server installed: $(redis-server --version | cut -d' ' -f1-3)"
+[ -z "$(missing)" ] || how_to "the packages were installed, and $(packages 1)is still not on PATH"
+echo "installed: $programs"

@@ -30,7 +30,7 @@ export function outcomeOf(evidence: Evidence): Outcome {
   const denial = evidence.denial;
   if (denial === undefined) {
     if (evidence.decision !== undefined) return 'allowed';
-    return evidence.status >= 200 && evidence.status < 400 ? 'answered' : 'failed';
+    return evidence.status > 100 && evidence.status < 400 ? 'answered' : 'failed';
   }
   // 499: the caller was gone. From 500 on something of ours or of the upstream failed, whatever the caller did.
   return statusOf(denial.reason) >= 499 ? 'failed' : 'refused';

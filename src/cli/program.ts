@@ -5,6 +5,7 @@ import { authserverCommand } from './authserver.ts';
 import { callCommand } from './call.ts';
 import { configCommand } from './config.ts';
 import { demoCloudCommand, demoCommand } from './demo.ts';
+import { doctorCommand } from './doctor.ts';
 import { explainCommand } from './explain.ts';
 import { gatewayCommand } from './gateway.ts';
 import { policyCommand } from './policy.ts';
@@ -25,6 +26,7 @@ export async function run(argv: readonly string[]): Promise<number> {
   program.addCommand(authserverCommand());
   program.addCommand(callCommand());
   program.addCommand(explainCommand());
+  program.addCommand(doctorCommand());
   program.addCommand(demoCommand());
   program.addCommand(demoCloudCommand());
   for (const command of program.commands) passOn(program, command);

@@ -498,6 +498,14 @@ const explain = z.strictObject({
     ),
 });
 
+const doctor = z.strictObject({
+  token_file: file
+    .optional()
+    .describe(
+      'File of mode 0600 with a token of at least 32 characters, for sallyport doctor: whoever shows it is told how a request arrived at the gateway. Read again when it changes. Absent: nobody is.',
+    ),
+});
+
 const limits = z.strictObject({
   header_bytes: z.int().min(1024).max(1_048_576).default(16_384).describe('Bytes of the header section.'),
   headers: z.int().min(1).max(2000).default(100).describe('Number of header fields.'),
@@ -557,6 +565,7 @@ export const gatewaySchema = z
     routes: z.array(route).min(1).describe('What is served.'),
     challenges: challenges.prefault({}),
     explain: explain.prefault({}),
+    doctor: doctor.prefault({}),
     limits: limits.prefault({}),
     audit: audit.prefault({}),
     processes: z

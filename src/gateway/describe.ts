@@ -154,6 +154,7 @@ function filesOf(config: GatewayConfig): [string, string | undefined][] {
       [`routes[${index}].upstream.ca_file`, upstream.ca_file],
       [`routes[${index}].upstream.credential.value_file`, upstream.credential?.value_file],
     ]),
+    ['doctor.token_file', config.doctor.token_file],
     ['replay.redis.password_file', config.replay.redis?.password_file],
   ];
 }

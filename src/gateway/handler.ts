@@ -38,6 +38,8 @@ export interface Stages {
   record(evidence: Evidence): void;
   /** Answers what is the gateway's own, such as protected resource metadata; false: it is for the upstream. */
   serveOwn(request: IncomingMessage, response: ServerResponse): MaybePromise<Checked<boolean>>;
+  /** Switches protocols where the gateway itself is asked to; false: it is for the upstream. */
+  serveOwnUpgrade(request: IncomingMessage, socket: Duplex): boolean;
   /** The other end of the connection of a request. */
   peerOf(request: IncomingMessage): Peer;
   readonly traces: Traces;
@@ -152,6 +154,10 @@ async function serveUpgrade(
   const span = beginWork(stages, connections, exchange);
   try {
     await settle(stages, evidence, async () => {
+      if (stages.serveOwnUpgrade(request, socket)) {
+        evidence.status = 101;
+        return null;
+      }
       const authorized = await authorize(stages, evidence, { request, heldBack: false, askFor: () => undefined });
       if ('reason' in authorized) return authorized;
       // Node.js took it for an upgrade and stage 1 did not: the connection is not one for ordinary requests any more.

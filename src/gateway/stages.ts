@@ -22,6 +22,7 @@ import { thumbprintsOf } from '../token/job_ended.ts';
 import { createTokenVerifier, type TokenVerifier } from '../token/verify_token.ts';
 import { TimedChecks } from './checks.ts';
 import type { RecentDecisions } from './decisions.ts';
+import { createDoctor } from './doctor.ts';
 import { type FindElsewhere, serveExplanations } from './explain.ts';
 import { buildFrontProxies } from './front_proxies.ts';
 import { beginEvidence, type Stages } from './handler.ts';
@@ -145,6 +146,7 @@ export function wireStages(parts: StageParts, services: Services, { origin, trac
     endedKeys === null || thumbprintsOf(token.confirmation).every((key) => endedKeys.peek(key) === 'live');
   endedKeys?.onChange(() => forwarder.withdrawUpgrades((open) => !runs(open), 'forward.upgrade_job_ended'));
   const reader = createRequestReader({ routes: createRouteTable(entries), limits: config.limits });
+  const doctor = createDoctor({ config, origin, routes, clock, reader, peerOf: ({ socket }) => peerOf(socket) });
   return {
     reader,
     bodies,
@@ -168,6 +170,7 @@ export function wireStages(parts: StageParts, services: Services, { origin, trac
       observe(evidence);
     },
     serveOwn: serveOwn([
+      doctor.serve,
       serveResourceMetadata({ config, routes, catalogues, reader }),
       serveExplanations({
         origin,
@@ -178,6 +181,7 @@ export function wireStages(parts: StageParts, services: Services, { origin, trac
         peerOf: ({ socket }) => peerOf(socket),
       }),
     ]),
+    serveOwnUpgrade: doctor.serveUpgrade,
     peerOf: ({ socket }) => peerOf(socket),
     traces,
     clock,

@@ -119,8 +119,8 @@ export function createRequestReader({ routes, limits }: RequestReaderOptions): R
 
 const NO_CERTIFICATE = pass(null);
 
-/** The certificate of the caller: from our own handshake with it, or as the front proxy says. */
-function presentedCertificate(
+/** The certificate of the caller: from our own handshake with it, or as the front proxy says. Refuses as `readForwardedCertificate` does. */
+export function presentedCertificate(
   rawHeaders: readonly string[],
   { certificate, certificateField }: Peer,
 ): Checked<ClientCertificate | null> {
