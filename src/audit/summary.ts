@@ -52,6 +52,7 @@ export function summaryJson(evidence: Evidence): string {
   text += textMember('route', (context?.route ?? evidence.route)?.name);
   text += context === undefined ? rawTarget(evidence) : judgedTarget(context.method, context.host, context.target);
   if (context?.operation) text += operationMember(context.operation);
+  if (evidence.httpVersion !== '') text += `,"protocol":"HTTP/${evidence.httpVersion}"`;
   text += textMember('peer', evidence.peerAddress) + textMember('caller_trace_id', evidence.callerTraceId);
   if (token !== undefined) text += tokenMembers(token);
   if (proof !== undefined) text += bindingMember(proof);

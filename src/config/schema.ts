@@ -58,6 +58,10 @@ const serverTls = z.strictObject({
     .describe(
       'PEM certificates that client certificates must chain to; absent: any certificate is taken and bound by thumbprint only.',
     ),
+  http2: z
+    .boolean()
+    .default(true)
+    .describe('Whether callers may speak HTTP/2 (ALPN h2). Without TLS only HTTP/1.1 is spoken.'),
 });
 
 const frontProxy = z.strictObject({
@@ -516,6 +520,12 @@ const limits = z.strictObject({
   headers_timeout_ms: milliseconds.default(10_000).describe('How long the header section may take to arrive.'),
   keep_alive_timeout_ms: milliseconds.default(60_000).describe('How long an idle connection is kept.'),
   connections: z.int().min(1).max(1_000_000).default(10_000).describe('Connections at the same time, per process.'),
+  http2_streams: z
+    .int()
+    .min(1)
+    .max(10_000)
+    .default(100)
+    .describe('Requests at the same time on one HTTP/2 connection.'),
   tokens: z.int().min(1).max(10_000_000).default(100_000).describe('Verified tokens that are remembered, per process.'),
   stop_grace_ms: milliseconds.default(30_000).describe('How long requests under way may take after SIGTERM.'),
 });

@@ -1,5 +1,5 @@
-import type { IncomingMessage } from 'node:http';
 import { Readable } from 'node:stream';
+import type { CallerRequest } from './caller.ts';
 import { BodyTooLarge } from './failure.ts';
 
 /** Milliseconds and bytes of a request body that are still taken, and thrown away, after the upstream has answered without wanting it. */
@@ -8,7 +8,7 @@ const DRAIN_BYTES = 262_144;
 
 /** What a body is made of. */
 export interface RequestBodyOptions {
-  readonly request: IncomingMessage;
+  readonly request: CallerRequest;
   /** Bytes that were read already. */
   readonly head: readonly Uint8Array[];
   /** Bytes at most; more ends the body with {@link BodyTooLarge}. */
@@ -23,7 +23,7 @@ export interface RequestBodyOptions {
 export class RequestBody extends Readable {
   /** Bytes handed on. */
   bytes = 0;
-  readonly #request: IncomingMessage;
+  readonly #request: CallerRequest;
   readonly #limit: number;
   #head: readonly Uint8Array[];
   #attached = false;
@@ -75,7 +75,7 @@ export class RequestBody extends Readable {
  * After an early answer: takes what is left of the request body, within bounds, so that the caller can read the answer and no byte of the
  * body is ever read as a request; past the bounds the connection is cut (RFC 9112 §9.6).
  */
-export function drain(request: IncomingMessage): void {
+export function drain(request: CallerRequest): void {
   if (request.complete) {
     request.resume();
     return;

@@ -1,22 +1,16 @@
-import type { IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http';
-import type { Socket } from 'node:net';
+import type { IncomingHttpHeaders } from 'node:http';
 import type { Dispatcher } from 'undici';
 import type { AuthorizedRequest, Evidence, UpstreamEvidence } from '../kernel/context.ts';
 import type { Denial } from '../kernel/denial.ts';
 import { statusOf } from '../kernel/denial.ts';
 import { drain, RequestBody } from './body.ts';
+import { type CallerResponse, type CallerSocket, cutAnswer, type HttpExchange } from './caller.ts';
 import { ABANDONED, denialOf, type Phase } from './failure.ts';
 import { responseHeaders } from './response_headers.ts';
 import type { Upstream } from './upstream.ts';
 
 /** Interim answers that an upstream may send before its answer; each restarts its timeout. */
 const MAXIMUM_INTERIM = 16;
-
-/** One request and the response to it, as node:http hands them out. */
-export interface HttpExchange {
-  readonly request: IncomingMessage;
-  readonly response: ServerResponse;
-}
 
 /** Bytes of an answer's body up to which header section and body are written as one string, which costs less than two buffers. */
 const ONE_WRITE_BYTES = 16_384;
@@ -39,7 +33,7 @@ export interface ExchangeParts {
  */
 export class Exchange implements Dispatcher.DispatchHandler {
   readonly #parts: ExchangeParts;
-  readonly #response: ServerResponse;
+  readonly #response: CallerResponse;
   readonly #seen: UpstreamEvidence = { status: 0, requestBytes: 0, responseBytes: 0, complete: false };
   #controller: Dispatcher.DispatchController | null = null;
   #interim = 0;
@@ -52,7 +46,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
   /** Bounds the wait for a connection, later the caller's pauses. */
   #patience: NodeJS.Timeout | undefined;
   #deadline: NodeJS.Timeout | undefined;
-  #pipelinedOn: Socket | null = null;
+  #pipelinedOn: CallerSocket | null = null;
   readonly #onClose = (): void => this.#callerClosed();
 
   constructor(parts: ExchangeParts) {
@@ -120,7 +114,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
     if (this.#settled || this.#ended) return;
     const denial = denialOf(error, this.#phase);
     if (denial === null) {
-      this.#cut();
+      cutAnswer(this.#parts.http);
       this.#over();
       this.#fail(error);
       return;
@@ -211,19 +205,10 @@ export class Exchange implements Dispatcher.DispatchHandler {
 
   #refuse(denial: Denial): void {
     if (this.#settled) return;
-    this.#cut();
+    cutAnswer(this.#parts.http);
     this.#over();
     this.#controller?.abort(ABANDONED);
     this.#settle(denial);
-  }
-
-  /** After the first byte of an answer only a broken connection tells the caller that the rest is missing. */
-  #cut(): void {
-    const { request } = this.#parts.http;
-    if (!this.#response.headersSent || request.socket.destroyed) return;
-    // An answer to HTTP/1.0 may end with the connection: a reset is no end. A TLS connection that ends without close_notify is none either.
-    if (request.httpVersionMinor === 0 && !('encrypted' in request.socket)) request.socket.resetAndDestroy();
-    else request.socket.destroy();
   }
 
   #over(): void {

@@ -4,12 +4,13 @@ import type { Clock } from '../kernel/clock.ts';
 import type { AuthorizedRequest, Evidence, RequestContext } from '../kernel/context.ts';
 import type { Denial } from '../kernel/denial.ts';
 import { RequestBody } from './body.ts';
-import { Exchange, type HttpExchange } from './exchange.ts';
+import type { HttpExchange } from './caller.ts';
+import { Exchange } from './exchange.ts';
 import { announcedLength, checkSetHeaders, requestHeaders } from './request_headers.ts';
 import { type UpgradeExchange, Upgrades, type WithdrawalReason } from './upgrade.ts';
 import { createUpstreams, type ForwardLog, type Upstream } from './upstream.ts';
 
-export type { HttpExchange } from './exchange.ts';
+export type { HttpExchange } from './caller.ts';
 export type { UpgradeExchange } from './upgrade.ts';
 export type { ForwardLog } from './upstream.ts';
 

@@ -32,7 +32,7 @@ export function requestHeaders(
   addIdentity(headers, authorized);
   for (const [name, value] of set) headers.push(name, value);
   // RFC 9110 §7.6.3: Via is appended to.
-  headers.push('Forwarded', forwarded(context), 'Via', `1.1 ${pseudonym}`);
+  headers.push('Forwarded', forwarded(context), 'Via', `${context.httpVersion} ${pseudonym}`);
   return headers;
 }
 

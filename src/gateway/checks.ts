@@ -1,7 +1,7 @@
-import type { IncomingMessage } from 'node:http';
 import type { Checks } from '../kernel/check.ts';
 import type { Decision, Evidence, RequestContext, VerifiedProof, VerifiedToken } from '../kernel/context.ts';
 import type { Checked, MaybePromise } from '../kernel/result.ts';
+import type { CallerRequest } from '../net/http_server.ts';
 import type { Decide } from '../policy/decide.ts';
 import type { ProofVerifier } from '../proof/verifier.ts';
 import type { BodyReader } from '../request/body.ts';
@@ -20,7 +20,7 @@ export interface Judges {
 
 /** A request whose body has not been read. */
 export interface PendingBody {
-  readonly request: IncomingMessage;
+  readonly request: CallerRequest;
   /** True while the caller holds the body back (`Expect: 100-continue`). */
   readonly heldBack: boolean;
   /** Sends `100 Continue` once, when the caller waits for it. */

@@ -1,7 +1,9 @@
-import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { Evidence } from '../kernel/context.ts';
 import type { Denial } from '../kernel/denial.ts';
+import type { CallerRequest, CallerResponse } from '../net/http_server.ts';
+import { type Http2Request, StreamSocket } from '../net/http2_request.ts';
 import { UnderWay } from './under_way.ts';
 
 /** Requests of one connection that are read ahead while another is answered; with more, the connection is not read until some are through. */
@@ -14,9 +16,9 @@ const NEVER = Promise.resolve(false);
 
 /** One request on a connection. */
 export interface Exchange {
-  readonly request: IncomingMessage;
+  readonly request: CallerRequest;
   /** Null for an upgrade and CONNECT. */
-  readonly response: ServerResponse | null;
+  readonly response: CallerResponse | null;
   readonly evidence: Evidence;
   /** Why the bytes of this request's body stopped making sense, once they did. */
   broken: Denial | null;
@@ -52,6 +54,7 @@ interface Line {
  */
 export class Connections {
   readonly #lines = new WeakMap<Duplex, Line>();
+  readonly #streams = new WeakMap<StreamSocket, Exchange>();
   /** Those whose turn has come, of all connections. */
   readonly underWay = new UnderWay();
 
@@ -59,6 +62,11 @@ export class Connections {
   begin(exchange: Exchange): Promise<boolean> | null {
     const { socket } = exchange.request;
     if (!socket.writable) return NEVER;
+    // Streams of HTTP/2 are answered beside each other; how many of them is the connection's to bound.
+    if (socket instanceof StreamSocket) {
+      this.#streams.set(socket, exchange);
+      return null;
+    }
     let line = this.#lines.get(socket);
     if (line === undefined) {
       line = { open: [], turns: [], unfinished: null, owed: null };
@@ -78,17 +86,27 @@ export class Connections {
   end(exchange: Exchange): void {
     const { request, response } = exchange;
     const { socket } = request;
-    const line = this.#lines.get(socket);
-    if (line === undefined) return;
+    const line = socket instanceof StreamSocket ? undefined : this.#lines.get(socket);
+    const over = (): void => {
+      if (line !== undefined) advance(line, socket as Socket, request);
+    };
     if (response === null || response.closed || socket.destroyed) {
-      advance(line, exchange);
+      over();
       return;
     }
     const patience = setTimeout(() => socket.destroy(), ANSWER_MS);
     response.once('close', () => {
       clearTimeout(patience);
-      advance(line, exchange);
+      over();
     });
+  }
+
+  /** The exchange of a request over HTTP/2 whose body did not come in time, marked so; null: it is over. */
+  late({ socket }: Http2Request, denial: Denial): Exchange | null {
+    const exchange = this.#streams.get(socket);
+    if (exchange === undefined || exchange.broken !== null) return null;
+    exchange.broken = denial;
+    return exchange;
   }
 
   /** Decides where the answer to malformed bytes belongs; `answerAlone` is kept when earlier answers are owed. */
@@ -114,8 +132,7 @@ function hold(line: Line, socket: Duplex): void {
 }
 
 /** The next request has its turn, unless the connection takes no more answers: then none has. */
-function advance(line: Line, { request }: Exchange): void {
-  const { socket } = request;
+function advance(line: Line, socket: Socket, request: CallerRequest): void {
   line.open.shift();
   if (request.complete && line.open.length === 0) line.unfinished = null;
   if (!socket.writable) {

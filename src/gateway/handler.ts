@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { Forwarder } from '../forward/forward.ts';
 import { type Checks, check } from '../kernel/check.ts';
@@ -7,7 +7,7 @@ import type { Clock } from '../kernel/clock.ts';
 import type { AuthorizedRequest, Evidence, Peer } from '../kernel/context.ts';
 import { type Denial, statusOf } from '../kernel/denial.ts';
 import type { Checked, MaybePromise } from '../kernel/result.ts';
-import type { ServerHandlers } from '../net/http_server.ts';
+import type { CallerRequest, CallerResponse, ServerHandlers } from '../net/http_server.ts';
 import type { Answer } from '../request/answer.ts';
 import type { BodyReader } from '../request/body.ts';
 import type { RequestReader } from '../request/read_request.ts';
@@ -17,7 +17,7 @@ import type { PendingBody } from './checks.ts';
 import { Connections, type Exchange } from './connections.ts';
 import { refuse, refuseOnSocket } from './refuse.ts';
 import type { UnderWay } from './under_way.ts';
-import { answerUnreadable } from './unreadable.ts';
+import { answerLate, answerUnreadable } from './unreadable.ts';
 
 /** The six stages, wired; made by gateway.ts. */
 export interface Stages {
@@ -37,11 +37,11 @@ export interface Stages {
   /** Keeps the one record of a request, and counts it. */
   record(evidence: Evidence): void;
   /** Answers what is the gateway's own, such as protected resource metadata; false: it is for the upstream. */
-  serveOwn(request: IncomingMessage, response: ServerResponse): MaybePromise<Checked<boolean>>;
+  serveOwn(request: CallerRequest, response: CallerResponse): MaybePromise<Checked<boolean>>;
   /** Switches protocols where the gateway itself is asked to; false: it is for the upstream. */
   serveOwnUpgrade(request: IncomingMessage, socket: Duplex): boolean;
   /** The other end of the connection of a request. */
-  peerOf(request: IncomingMessage): Peer;
+  peerOf(request: CallerRequest): Peer;
   readonly traces: Traces;
   readonly clock: Clock;
   readonly log: Log;
@@ -60,9 +60,9 @@ export function createHandlers(live: () => Stages): GatewayHandlers {
   const connections = new Connections();
   return {
     underWay: connections.underWay,
-    request: (request, response, awaitsContinue) => {
-      void serve(live(), connections, { request, response, body: new HeldBody(request, response, awaitsContinue) });
-    },
+    request: (request, response, awaitsContinue) =>
+      serve(live(), connections, { request, response, body: new HeldBody(request, response, awaitsContinue) }),
+    late: (request) => answerLate(live(), connections, request),
     upgrade: (request, socket, head) => void serveUpgrade(live(), connections, { request, socket, head }),
     malformed: (error, socket) => answerUnreadable(live(), connections, { error, socket }),
     overloaded: (socket) => {
@@ -75,25 +75,31 @@ export function createHandlers(live: () => Stages): GatewayHandlers {
   };
 }
 
+/** What is known of a request before anything is judged. */
+interface Arriving {
+  readonly method?: string | undefined;
+  readonly target?: string | undefined;
+  readonly httpVersion?: string | undefined;
+  readonly peerAddress?: string | undefined;
+}
+
 /** The evidence of a request of which nothing is judged yet; of what is not HTTP, not even method and target are known. */
-export function beginEvidence(
-  receivedAt: number,
-  raw: { method?: string | undefined; target?: string | undefined; peerAddress?: string | undefined },
-): Evidence {
+export function beginEvidence(receivedAt: number, raw: Arriving): Evidence {
   return {
     id: randomUUID(),
     receivedAt,
     peerAddress: raw.peerAddress ?? '',
     method: raw.method ?? '',
     rawTarget: raw.target ?? '',
+    httpVersion: raw.httpVersion ?? '',
     status: 0,
     timings: { request: 0, token: 0, proof: 0, policy: 0, forward: 0 },
   };
 }
 
 interface Arrival {
-  readonly request: IncomingMessage;
-  readonly response: ServerResponse;
+  readonly request: CallerRequest;
+  readonly response: CallerResponse;
   readonly body: HeldBody;
 }
 
@@ -229,18 +235,18 @@ async function timed(evidence: Evidence, forwarding: Promise<Denial | null>): Pr
   }
 }
 
-function evidenceOf(stages: Stages, request: IncomingMessage): Evidence {
-  const { method, url: target, socket } = request;
-  return beginEvidence(stages.clock(), { method, target, peerAddress: socket.remoteAddress });
+function evidenceOf(stages: Stages, request: CallerRequest): Evidence {
+  const { method, url: target, httpVersion, socket } = request;
+  return beginEvidence(stages.clock(), { method, target, httpVersion, peerAddress: socket.remoteAddress });
 }
 
 /** `Expect: 100-continue` of one request: 100 is sent at most once, and not before the body is wanted (RFC 9110 §10.1.1). */
 class HeldBody implements PendingBody {
-  readonly request: IncomingMessage;
-  readonly #response: ServerResponse;
+  readonly request: CallerRequest;
+  readonly #response: CallerResponse;
   heldBack: boolean;
 
-  constructor(request: IncomingMessage, response: ServerResponse, awaitsContinue: boolean) {
+  constructor(request: CallerRequest, response: CallerResponse, awaitsContinue: boolean) {
     this.request = request;
     this.#response = response;
     this.heldBack = awaitsContinue;

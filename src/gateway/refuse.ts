@@ -1,5 +1,5 @@
-import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
+import type { CallerRequest, CallerResponse } from '../net/http_server.ts';
 import type { Answer } from '../request/answer.ts';
 import { formatAnswer } from '../request/raw_answer.ts';
 
@@ -10,8 +10,8 @@ const DRAIN_MS = 2000;
 
 /** A refusal on its way to the caller. */
 export interface Refusing {
-  readonly request: IncomingMessage;
-  readonly response: ServerResponse;
+  readonly request: CallerRequest;
+  readonly response: CallerResponse;
   readonly answer: Answer;
   /** The rest of the body may or may not come (`Expect: 100-continue`), or makes no sense: the connection cannot be kept. */
   readonly bodyWithheld: boolean;
@@ -56,7 +56,7 @@ export function refuseOnSocket(socket: Duplex, answer: Answer, now: number): voi
 }
 
 /** Takes what is left of a body and throws it away; past the bounds the connection is cut. */
-function drain(request: IncomingMessage, done: () => void): void {
+function drain(request: CallerRequest, done: () => void): void {
   let bytes = 0;
   const cut = setTimeout(() => request.socket.destroy(), DRAIN_MS);
   request.on('data', (chunk: Buffer) => {

@@ -1,13 +1,13 @@
-import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Catalogue } from '../config/catalogue.ts';
 import { getsCertificates } from '../config/certificate_rules.ts';
 import type { GatewayConfig } from '../config/schema.ts';
 import type { Route } from '../kernel/context.ts';
 import { type Checked, pass } from '../kernel/result.ts';
+import type { CallerRequest, CallerResponse } from '../net/http_server.ts';
 import { RESOURCE_METADATA_PATH, type RequestReader } from '../request/read_request.ts';
 
 /** Answers requests for protected resource metadata; false when the request is for something else. Refuses as stage 1 does. */
-export type ServeResourceMetadata = (request: IncomingMessage, response: ServerResponse) => Checked<boolean>;
+export type ServeResourceMetadata = (request: CallerRequest, response: CallerResponse) => Checked<boolean>;
 
 const NOT_OURS = pass(false);
 const ANSWERED = pass(true);

@@ -8,6 +8,7 @@ import type { Clock } from '../kernel/clock.ts';
 import type { AuthorizedRequest, Evidence } from '../kernel/context.ts';
 import type { Denial } from '../kernel/denial.ts';
 import { pass } from '../kernel/result.ts';
+import { connectionOf } from '../net/http2_request.ts';
 import { createPeerReader } from '../net/peer.ts';
 import { createDecider, type Decide } from '../policy/decide.ts';
 import { createProofVerifier, type ProofVerifier } from '../proof/verifier.ts';
@@ -178,11 +179,11 @@ export function wireStages(parts: StageParts, services: Services, { origin, trac
         proofs: services.proofs,
         find: (id) => decisions.find(id),
         elsewhere: parts.findElsewhere,
-        peerOf: ({ socket }) => peerOf(socket),
+        peerOf: (request) => peerOf(connectionOf(request)),
       }),
     ]),
     serveOwnUpgrade: doctor.serveUpgrade,
-    peerOf: ({ socket }) => peerOf(socket),
+    peerOf: (request) => peerOf(connectionOf(request)),
     traces,
     clock,
     log,

@@ -1,5 +1,7 @@
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
+import type { Denial } from '../kernel/denial.ts';
+import type { Http2Request } from '../net/http2_request.ts';
 import { denialOfParseError, type ParseError } from '../request/parse_error.ts';
 import type { Connections } from './connections.ts';
 import { beginEvidence, type Stages } from './handler.ts';
@@ -40,4 +42,21 @@ export function answerUnreadable(stages: Stages, connections: Connections, { err
     // What is under way for it, the upstream's connection too, ends with the caller's connection.
     socket.once('finish', () => socket.destroy());
   }
+}
+
+/** A body over HTTP/2 that does not come in time: its request is answered where it was found, or its stream is cut. */
+export function answerLate(stages: Stages, connections: Connections, request: Http2Request): void {
+  const denial: Denial = { reason: 'request.timeout', note: 'body' };
+  const exchange = connections.late(request, denial);
+  const response = exchange?.response ?? null;
+  if (exchange === null || response === null || response.headersSent) {
+    request.socket.destroy();
+    return;
+  }
+  exchange.answered = true;
+  const { status, headers, body } = stages.answer(denial, exchange.evidence);
+  // What is under way for it, the upstream's connection too, ends with the stream.
+  response.shouldKeepAlive = false;
+  response.writeHead(status, headers as string[]);
+  response.end(body);
 }

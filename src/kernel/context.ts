@@ -83,6 +83,8 @@ export interface RequestContext {
   /** Milliseconds since the Unix epoch. */
   readonly receivedAt: number;
   readonly method: string;
+  /** Protocol version of the caller's request: `1.0`, `1.1` or `2`. */
+  readonly httpVersion: string;
   readonly route: Route;
   /** Lower case, without port. */
   readonly host: string;
@@ -298,6 +300,8 @@ export interface Evidence {
   readonly method: string;
   /** As received, before any judgement; bounded and escaped where it is written. */
   readonly rawTarget: string;
+  /** Protocol version: `1.0`, `1.1` or `2`; empty where the bytes were not HTTP. */
+  readonly httpVersion: string;
   /** Known before the context is complete, so that a refusal can carry the route's challenge. */
   route?: Route;
   context?: RequestContext;

@@ -4,7 +4,7 @@ import type { TLSSocket } from 'node:tls';
 import type { ClientCertificate, Peer } from '../kernel/context.ts';
 import { type FrontProxy, findFrontProxy } from './front_proxies.ts';
 
-/** Where it is kept: on the connection itself, which `request.socket` leads to in HTTP/1.1 and, through its proxies, in HTTP/2. */
+/** Where it is kept: on the connection itself, which requests of HTTP/2 share. */
 const PEER = Symbol('peer');
 
 interface Known {

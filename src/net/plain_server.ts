@@ -12,6 +12,8 @@ const LIMITS = {
   headers_timeout_ms: 10_000,
   keep_alive_timeout_ms: 30_000,
   connections: 1000,
+  headers: 100,
+  http2_streams: 1,
 };
 const MALFORMED = 'HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n';
 
@@ -21,8 +23,10 @@ export function createPlainServer(answer: Answer, tls: ServerTlsOptions | null =
     {
       request: (request, response, awaitsContinue) => {
         if (awaitsContinue) response.writeContinue();
-        answer(request, response);
+        // Without `http2` among its options, the server hands on what node:http makes only.
+        answer(request as IncomingMessage, response as ServerResponse);
       },
+      late: (request) => request.socket.destroy(),
       upgrade: (_request, socket) => socket.destroy(),
       malformed: (_error, socket) => {
         if (socket.writable) socket.end(MALFORMED, () => socket.destroy());

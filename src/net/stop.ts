@@ -1,5 +1,6 @@
 import type { Server } from 'node:http';
 import { Server as NetServer } from 'node:net';
+import { http2ConnectionsOf } from './http2_sessions.ts';
 import { openConnections } from './open_connections.ts';
 
 /** How a server is stopped. */
@@ -33,6 +34,7 @@ export async function stopServer(
   const closeIdle = () => {
     if (performance.now() < quietUntil) return;
     server.closeIdleConnections();
+    for (const connection of http2ConnectionsOf(server)) connection.close();
     for (const stream of streams) if (stream.bytesRead === 0) stream.destroy();
   };
   let whole = true;

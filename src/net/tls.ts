@@ -10,6 +10,8 @@ export interface ServerTlsFiles {
   readonly key_file: string;
   readonly client_certificates: 'none' | 'optional' | 'required';
   readonly client_ca_file?: string | undefined;
+  /** Whether HTTP/2 is offered beside HTTP/1.1. Absent: no. */
+  readonly http2?: boolean | undefined;
 }
 
 /** Options for `https.createServer`, and for `setSecureContext` when the files change. */
@@ -20,6 +22,8 @@ export type ServerTlsOptions = SecureContextOptions & {
   requireCert: boolean;
   /** Of the files, from before they were read. */
   version: string;
+  /** Whether HTTP/2 is offered (ALPN). */
+  http2: boolean;
 };
 
 const PEM_CERTIFICATE =
@@ -53,6 +57,7 @@ export function readServerTls(files: ServerTlsFiles, clock: Clock = Date.now): S
     rejectUnauthorized: required && files.client_ca_file !== undefined,
     requireCert: required,
     version,
+    http2: files.http2 === true,
     ...(files.client_ca_file === undefined ? {} : { ca: readPem(files.client_ca_file, 'client_ca_file') }),
   };
   try {

@@ -1,4 +1,4 @@
-import type { IncomingMessage } from 'node:http';
+import type { Readable } from 'node:stream';
 import type { BodyHandle, RequestContext } from '../kernel/context.ts';
 import { deny } from '../kernel/denial.ts';
 import { type Checked, type Denied, type MaybePromise, pass } from '../kernel/result.ts';
@@ -27,7 +27,7 @@ export interface BodyReader {
    */
   readBody(
     context: RequestContext,
-    message: IncomingMessage,
+    message: ReadableRequest,
     sendContinue: () => void,
   ): MaybePromise<Checked<RequestContext>>;
 
@@ -36,7 +36,13 @@ export interface BodyReader {
    * unauthenticated (RFC 6750 §3.1). Every other refusal comes back as it is, without waiting.
    * @param awaitsContinue the caller holds the body back; it is not asked for in order to refuse
    */
-  explainRefusal(refused: Denied, message: IncomingMessage, awaitsContinue: boolean): MaybePromise<Denied>;
+  explainRefusal(refused: Denied, message: ReadableRequest, awaitsContinue: boolean): MaybePromise<Denied>;
+}
+
+/** A request whose body is to be read; `IncomingMessage` of node:http is one. */
+export interface ReadableRequest extends Readable {
+  /** Names and values in turn, as received. */
+  readonly rawHeaders: readonly string[];
 }
 
 /** What the content type of a body makes of it. */

@@ -1,4 +1,4 @@
-import type { IncomingMessage } from 'node:http';
+import type { Readable } from 'node:stream';
 
 /** The part of a request body that was read, in the pieces in which it came. */
 export interface BodyHead {
@@ -18,10 +18,7 @@ export interface BodyHeadBounds {
  * Reads a body up to its end or until more than `bytes` came; never more than one piece beyond. `timeout` when that took too long,
  * `broken` when the caller went away or the body ended early. Whoever streams the rest calls `resume()`, or iterates.
  */
-export function readBodyHead(
-  message: IncomingMessage,
-  bounds: BodyHeadBounds,
-): Promise<BodyHead | 'timeout' | 'broken'> {
+export function readBodyHead(message: Readable, bounds: BodyHeadBounds): Promise<BodyHead | 'timeout' | 'broken'> {
   if (message.destroyed) return Promise.resolve('broken');
   return new Promise((resolve) => {
     const chunks: Uint8Array[] = [];

@@ -18,6 +18,17 @@ export interface HeaderSection {
   readonly upgrade: string | null;
 }
 
+/** Bounds on a header section; as in the configuration's `limits`. */
+export interface SectionLimits {
+  /** Number of fields. */
+  readonly headers: number;
+  /** Bytes of names and values. */
+  readonly header_bytes: number;
+}
+
+/** Octets that HTTP/2 counts for each field beside its name and value (RFC 9113 §6.5.2). */
+const FIELD_OVERHEAD = 32;
+
 /** RFC 9110 §5.6.2. */
 const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
 /** RFC 9110 §5.5: field values have no control characters but the tab; CR and LF would be obs-fold (RFC 9112 §5.2). */
@@ -26,11 +37,18 @@ const CONTROL = /[\x00-\x08\x0a-\x1f\x7f]/;
 
 /**
  * Reads the header section from `rawHeaders`: Node.js itself drops a second Authorization, joins two DPoP headers and takes two Hosts.
- * Refuses with `request.too_many_headers`, `request.header_malformed`, `request.header_repeated`, `request.host_malformed` and
+ * @param authority `:authority` of HTTP/2, which stands for Host (RFC 9113 §8.3.1); null: not sent; undefined: HTTP/1.1, where node:http has
+ * counted the bytes
+ * Refuses with `request.too_many_headers`, `request.headers_too_large`, `request.header_malformed`, `request.header_repeated`, `request.host_malformed` and
  * `request.framing`. A repeated Authorization or DPoP is noted only: their refusals carry the challenge of the route, which is not known yet.
  */
-export function readHeaderSection(rawHeaders: readonly string[], maximumFields: number): Checked<HeaderSection> {
-  if (rawHeaders.length > maximumFields * 2) return deny('request.too_many_headers');
+export function readHeaderSection(
+  rawHeaders: readonly string[],
+  limits: SectionLimits,
+  authority?: string | null,
+): Checked<HeaderSection> {
+  if (rawHeaders.length > limits.headers * 2) return deny('request.too_many_headers');
+  if (authority !== undefined && listSize(rawHeaders) > limits.header_bytes) return deny('request.headers_too_large');
   let host: string | null = null;
   let authorization: string | null = null;
   let authorizationRepeated = false;
@@ -92,6 +110,13 @@ export function readHeaderSection(rawHeaders: readonly string[], maximumFields: 
         break;
     }
   }
+  if (authority !== undefined && authority !== null) {
+    // RFC 9113 §8.3.1: two readings where they differ.
+    if (host !== null && host.toLowerCase() !== authority.toLowerCase()) {
+      return deny('request.host_malformed', 'Host is not :authority');
+    }
+    host = authority;
+  }
   // RFC 9112 §3.2 demands it of HTTP/1.1; without it an HTTP/1.0 request names no route either.
   if (host === null) return deny('request.host_malformed', 'Host missing');
   return pass({
@@ -106,6 +131,13 @@ export function readHeaderSection(rawHeaders: readonly string[], maximumFields: 
     connection,
     upgrade,
   });
+}
+
+/** RFC 9113 §6.5.2: the size of a field section, uncompressed. */
+function listSize(rawHeaders: readonly string[]): number {
+  let size = (rawHeaders.length / 2) * FIELD_OVERHEAD;
+  for (const text of rawHeaders) size += text.length;
+  return size;
 }
 
 function join(before: string | null, value: string): string {

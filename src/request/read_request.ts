@@ -4,7 +4,7 @@ import { type Checked, pass } from '../kernel/result.ts';
 import { readCredentials } from './credentials.ts';
 import { readForwardedCertificate } from './forwarded_certificate.ts';
 import { type Framing, judgeFraming } from './framing.ts';
-import { readHeaderSection } from './header_section.ts';
+import { readHeaderSection, type SectionLimits } from './header_section.ts';
 import { type HostRoutes, isAuthority, type RouteEntry, type RouteTable } from './route_table.ts';
 import { allowedBy, type ReadTarget, readTarget } from './target.ts';
 
@@ -12,15 +12,19 @@ import { allowedBy, type ReadTarget, readTarget } from './target.ts';
 export interface RawRequest {
   readonly method?: string | undefined;
   readonly url?: string | undefined;
+  /** `1.0`, `1.1`, `2`. */
   readonly httpVersion: string;
   /** Names and values in turn, as received, none left out. */
   readonly rawHeaders: readonly string[];
+  /** Of HTTP/2: `:scheme` and `:authority`, null where they were not sent. */
+  readonly scheme?: string | null;
+  readonly authority?: string | null;
+  /** Of HTTP/2: whether the stream went on after the header section. */
+  readonly announcesBody?: boolean;
 }
 
 /** How much a request may be; as in the configuration's `limits`. */
-export interface RequestLimits {
-  /** Number of header fields. */
-  readonly headers: number;
+export interface RequestLimits extends SectionLimits {
   /** Bytes of a request body. */
   readonly body_bytes: number;
 }
@@ -57,17 +61,17 @@ const UNREAD: BodyHandle = Object.freeze({ state: 'not_requested', head: Object.
 /** Makes stage 1 for one state of the configuration. */
 export function createRequestReader({ routes, limits }: RequestReaderOptions): RequestReader {
   return {
-    judgeHead({ method = '', httpVersion, rawHeaders }) {
-      const section = readHeaderSection(rawHeaders, limits.headers);
-      return section.ok ? judgeFraming(section.value, { method, httpVersion }, limits.body_bytes) : section;
+    judgeHead(message) {
+      const section = readHeaderSection(message.rawHeaders, limits, message.authority);
+      return section.ok ? judgeFraming(section.value, message, limits.body_bytes) : section;
     },
 
     read(message, evidence, peer) {
       const method = message.method ?? '';
-      const section = readHeaderSection(message.rawHeaders, limits.headers);
+      const section = readHeaderSection(message.rawHeaders, limits, message.authority);
       if (!section.ok) return section;
       const headers = section.value;
-      const framing = judgeFraming(headers, { method, httpVersion: message.httpVersion }, limits.body_bytes);
+      const framing = judgeFraming(headers, message, limits.body_bytes);
       if (!framing.ok) return framing;
 
       // RFC 9110 §9.3.6, §9.3.7, §9.3.8: these are for a proxy or for the server as a whole; the gateway offers neither.
@@ -82,6 +86,10 @@ export function createRequestReader({ routes, limits }: RequestReaderOptions): R
       if (!found.ok) return found;
       const { hostRoutes, entry } = found.value;
       const { route, operations } = entry;
+      // RFC 9113 §8.3.1: HTTP/2 says of every request what absolute-form says in HTTP/1.1.
+      if (message.scheme !== undefined && message.scheme !== hostRoutes.scheme) {
+        return deny('request.target_ambiguous', 'scheme is not that of our origin');
+      }
       evidence.route = route;
       // RFC 9110 §7.4: what was agreed on in the handshake holds for the name that it was made with.
       if (peer.serverName !== null && peer.serverName !== hostRoutes.host) {
@@ -101,6 +109,7 @@ export function createRequestReader({ routes, limits }: RequestReaderOptions): R
         id: evidence.id,
         receivedAt: evidence.receivedAt,
         method,
+        httpVersion: message.httpVersion,
         route,
         host: hostRoutes.host,
         target: target.value.target,

@@ -19,6 +19,7 @@ export function unjudged(members: Partial<Evidence> = {}): Evidence {
     id: '0198c1b2-0000-7000-8000-000000000001',
     receivedAt: NOW,
     peerAddress: '127.0.0.1',
+    httpVersion: '1.1',
     method: 'GET',
     rawTarget: '/v1/projects/p1',
     status: 0,

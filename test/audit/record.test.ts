@@ -61,6 +61,7 @@ describe('recordLine', () => {
       path: '/v1/projects/p1/builds',
       query: 'dry_run=true',
       operation: { service: 'projects', name: 'builds.create', resource: 'projects/p1/builds', access: 'write' },
+      protocol: 'HTTP/1.1',
       peer: '127.0.0.1',
       client: 'wf-4711',
       subject: 'wf-4711',

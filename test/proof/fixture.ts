@@ -97,6 +97,7 @@ export function contextOf(changes: RequestChanges): RequestContext {
     proof: changes.proof,
     certificate: changes.certificate ?? null,
     peerAddress: '127.0.0.1',
+    httpVersion: '1.1',
     body: { state: 'absent', head: [], complete: true },
     upgrade: false,
   };

@@ -33,7 +33,10 @@ interface Setting {
 async function receiver({ body = 'json', limit = 1000, options = {} }: Setting = {}) {
   const route = makeRoute({ body, bodyLimitBytes: limit });
   const routes = createRouteTable([{ route, operations: null }]);
-  const requests = createRequestReader({ routes, limits: { headers: 100, body_bytes: 1_000_000 } });
+  const requests = createRequestReader({
+    routes,
+    limits: { headers: 100, header_bytes: 16_384, body_bytes: 1_000_000 },
+  });
   const bodies = createBodyReader({ timeoutMs: 5000, maximumBytes: 1_000_000, ...options });
   const seen: Seen[] = [];
   let tell = () => {};
@@ -238,7 +241,7 @@ describe('a body that the policy sees', () => {
     let outcome: Promise<Checked<RequestContext>> | undefined;
     const fixture = await serve(async (message) => {
       const routes = createRouteTable([{ route: makeRoute({ body: 'json' }), operations: null }]);
-      const reader = createRequestReader({ routes, limits: { headers: 100, body_bytes: 1000 } });
+      const reader = createRequestReader({ routes, limits: { headers: 100, header_bytes: 16_384, body_bytes: 1000 } });
       const context = valueOfPassed(reader.read(message, makeEvidence(), PLAIN_PEER));
       message.once('close', () => {
         outcome = Promise.resolve(bodies.readBody(context, message, () => {}));

@@ -6,7 +6,9 @@ import { readQuery } from '../../src/request/query.ts';
 import { outcomeOf, valueOfPassed } from './fixtures.ts';
 
 function read(fields: readonly string[], query = '') {
-  const section = valueOfPassed(readHeaderSection(['Host', 'cloud.example.com', ...fields], 100));
+  const section = valueOfPassed(
+    readHeaderSection(['Host', 'cloud.example.com', ...fields], { headers: 100, header_bytes: 16_384 }),
+  );
   return readCredentials(section, readQuery(query) ?? {});
 }
 

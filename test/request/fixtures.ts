@@ -32,6 +32,7 @@ export function makeEvidence(): Evidence {
     id: 'decision-1',
     receivedAt: 1_795_376_000_000,
     peerAddress: '192.0.2.7',
+    httpVersion: '1.1',
     method: '',
     rawTarget: '',
     status: 0,

@@ -7,7 +7,9 @@ import { outcomeOf, valueOfPassed } from './fixtures.ts';
 const LIMIT = 1000;
 
 function judge(fields: readonly string[], message: { method?: string; httpVersion?: string } = {}) {
-  const section = valueOfPassed(readHeaderSection(['Host', 'cloud.example.com', ...fields], 100));
+  const section = valueOfPassed(
+    readHeaderSection(['Host', 'cloud.example.com', ...fields], { headers: 100, header_bytes: 16_384 }),
+  );
   return judgeFraming(section, { method: 'POST', httpVersion: '1.1', ...message }, LIMIT);
 }
 

@@ -15,7 +15,7 @@ const operations = createOperationIndex(
   }),
 );
 const CREDENTIALS = ['Authorization', 'DPoP token', 'DPoP', 'proof'];
-const LIMITS = { headers: 20, body_bytes: 1000 };
+const LIMITS = { headers: 20, header_bytes: 16_384, body_bytes: 1000 };
 
 interface Changes {
   method?: string;

@@ -109,6 +109,7 @@ export function makeEvidence({ context, token, proof, decision }: AuthorizedRequ
     id: context.id,
     receivedAt: context.receivedAt,
     peerAddress: context.peerAddress,
+    httpVersion: '1.1',
     method: context.method,
     rawTarget: context.target.path,
     context,
@@ -135,6 +136,7 @@ function makeContext(changes: AuthorizedChanges): RequestContext {
     proof: 'proof',
     certificate: null,
     peerAddress: changes.peerAddress ?? '192.0.2.7',
+    httpVersion: '1.1',
     body: changes.body ?? NO_BODY,
     upgrade: changes.upgrade ?? false,
   };

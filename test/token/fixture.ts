@@ -63,6 +63,7 @@ export function contextOf(token: string, resource = RESOURCE): RequestContext {
     proof: null,
     certificate: null,
     peerAddress: '127.0.0.1',
+    httpVersion: '1.1',
     body: { state: 'absent', head: [], complete: true },
     upgrade: false,
   };
