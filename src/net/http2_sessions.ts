@@ -165,7 +165,8 @@ export class Http2Connection {
   }
 
   #end(code: number): void {
-    if (!this.#session.destroyed) this.#session.destroy(undefined, code);
+    // Without an error, node:http2 would leave out the code.
+    if (!this.#session.destroyed) this.#session.destroy(new Error('bound exceeded'), code);
     this.#linger();
   }
 

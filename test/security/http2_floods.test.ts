@@ -186,7 +186,6 @@ describe('slow callers', () => {
       connection.request(2 * n + 1, pseudo());
       await sleep(50);
     }
-    console.log(connection.goaways, connection.closed, performance.now() - late + 5000);
     expect(connection.goaways.at(-1)).toBe(4);
   });
 
