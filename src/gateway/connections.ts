@@ -61,12 +61,12 @@ export class Connections {
   /** Takes a request into the line of its connection. @returns null when it is its turn; else whether its turn will come */
   begin(exchange: Exchange): Promise<boolean> | null {
     const { socket } = exchange.request;
-    if (!socket.writable) return NEVER;
     // Streams of HTTP/2 are answered beside each other; how many of them is the connection's to bound.
     if (socket instanceof StreamSocket) {
       this.#streams.set(socket, exchange);
       return null;
     }
+    if (!socket.writable) return NEVER;
     let line = this.#lines.get(socket);
     if (line === undefined) {
       line = { open: [], turns: [], unfinished: null, owed: null };
