@@ -1,8 +1,8 @@
-import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { AdminApi } from '../admin/api.ts';
 import type { Peer } from '../kernel/context.ts';
 import { deny } from '../kernel/denial.ts';
 import { type Checked, type MaybePromise, pass } from '../kernel/result.ts';
+import type { CallerRequest, CallerResponse } from '../net/http_server.ts';
 import type { ProofVerifier } from '../proof/verifier.ts';
 import { OWN_PATH, type RequestReader } from '../request/read_request.ts';
 import { explainToHolder, explainToOperator, type RememberedDecision } from './decisions.ts';
@@ -25,11 +25,11 @@ export interface ExplainParts {
   find(id: string): RememberedDecision | null;
   /** Null: there are no other processes. */
   readonly elsewhere: FindElsewhere | null;
-  peerOf(request: IncomingMessage): Peer;
+  peerOf(request: CallerRequest): Peer;
 }
 
 /** Answers requests for explanations; false when the request is for something else. */
-export type ServeExplanation = (request: IncomingMessage, response: ServerResponse) => MaybePromise<Checked<boolean>>;
+export type ServeExplanation = (request: CallerRequest, response: CallerResponse) => MaybePromise<Checked<boolean>>;
 
 const NOT_OURS = pass(false);
 const ANSWERED = pass(true);
@@ -84,7 +84,7 @@ export function serveExplanations(parts: ExplainParts): ServeExplanation {
 
 async function tell(
   looking: Promise<Checked<RememberedDecision>>,
-  response: ServerResponse,
+  response: CallerResponse,
   method: string,
 ): Promise<Checked<boolean>> {
   const found = await looking;
