@@ -1,54 +1,44 @@
-import { type AuthorizationDetail, authorizationDetail } from '../config/authserver_schema.ts';
+import type { AuthorizationDetail } from '../config/authserver_clients.ts';
 import { type Parsed, parsed, unparsed } from '../oauth/parsed.ts';
-import { parseStrictJson } from '../oauth/strict_json.ts';
-import { coversCloudApi } from './cloud_api.ts';
+import { isJsonObject, parseStrictJson } from '../oauth/strict_json.ts';
+import type { DetailTypes } from './detail_types.ts';
 
-/** A type of authorization_details (RFC 9396 §2): how to see that one item covers another. */
-export interface DetailType {
-  covers(ceiling: AuthorizationDetail, asked: AuthorizationDetail): boolean;
-}
-
-/** The types that can be asked for; their names are the metadata's `authorization_details_types_supported` (RFC 9396 §10). */
-export const DETAIL_TYPES: Readonly<Record<AuthorizationDetail['type'], DetailType>> = {
-  cloud_api: { covers: coversCloudApi },
-};
-
-/** What a token can carry in a header: more would be refused by servers on the way. */
-const MAXIMUM_BYTES = 8192;
+const MAXIMUM_BYTES = 49_152;
 const MAXIMUM_ITEMS = 50;
 
 /**
  * Reads the parameter authorization_details (RFC 9396 §2, §5): a JSON array of items, each of a known type, with known members of the right
  * type only. The problem is a fixed text, never built from the input.
  */
-export function readDetails(text: string): Parsed<AuthorizationDetail[]> {
+export function readDetails(text: string, types: DetailTypes): Parsed<AuthorizationDetail[]> {
   const json = parseStrictJson(text, { maxBytes: MAXIMUM_BYTES, maxDepth: 8 });
-  if (!json.ok) return unparsed(`authorization_details: ${json.problem}`);
-  if (!Array.isArray(json.value)) return unparsed('authorization_details must be a JSON array');
-  if (json.value.length > MAXIMUM_ITEMS)
+  return json.ok ? readDetailItems(json.value, types) : unparsed(`authorization_details: ${json.problem}`);
+}
+
+/** The same for a value that was parsed already. */
+export function readDetailItems(value: unknown, types: DetailTypes): Parsed<AuthorizationDetail[]> {
+  if (!Array.isArray(value)) return unparsed('authorization_details must be a JSON array');
+  if (value.length > MAXIMUM_ITEMS)
     return unparsed(`authorization_details must have at most ${MAXIMUM_ITEMS} items`);
   const details: AuthorizationDetail[] = [];
-  for (const [index, item] of json.value.entries()) {
-    const detail = authorizationDetail.safeParse(item);
-    if (!detail.success) return unparsed(`authorization_details[${index}] ${problemOf(detail.error.issues[0])}`);
-    details.push(detail.data);
+  for (const [index, item] of value.entries()) {
+    const type = isJsonObject(item) && typeof item['type'] === 'string' ? types.get(item['type']) : undefined;
+    if (!isJsonObject(item) || type === undefined)
+      return unparsed(`authorization_details[${index}] is not an object of a supported type`);
+    const problem = type.problemOf(item);
+    if (problem !== null) return unparsed(`authorization_details[${index}] ${problem}`);
+    details.push(item as AuthorizationDetail);
   }
   return parsed(details);
 }
 
 /** Granted is what was asked and is covered, item by item, by one item of the ceiling; in the order asked. */
 export function grantDetails(
+  types: DetailTypes,
   ceiling: readonly AuthorizationDetail[],
   asked: readonly AuthorizationDetail[],
 ): AuthorizationDetail[] {
   return asked.filter((item) =>
-    ceiling.some((limit) => limit.type === item.type && DETAIL_TYPES[item.type].covers(limit, item)),
+    ceiling.some((limit) => limit.type === item.type && types.get(item.type)?.covers(limit, item) === true),
   );
-}
-
-/** Names the member only where it is one of ours. */
-function problemOf(issue: { code: string; path: PropertyKey[] } | undefined): string {
-  if (issue?.code === 'unrecognized_keys') return 'has a field that its type does not have';
-  const member = String(issue?.path[0] ?? 'type');
-  return member === 'type' ? 'is not an object of a supported type' : `has an invalid or missing ${member}`;
 }

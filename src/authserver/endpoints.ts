@@ -1,48 +1,159 @@
-import type { ServerResponse } from 'node:http';
-import type { Provider } from 'oidc-provider';
+import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Answer } from '../net/plain_server.ts';
-import { describeServer, ENDPOINTS } from './metadata.ts';
+import type { Log } from '../telemetry/log.ts';
+import type { PresentedCertificate } from './certificate.ts';
+import { readForm } from './form.ts';
+import { ENDPOINTS, GRANT_TYPES } from './metadata.ts';
+import { type Door, INNER_GRANTS } from './provider.ts';
+import type { RegistrationEndpoint } from './registration_endpoint.ts';
+
+/** What answers. */
+export interface EndpointParts {
+  readonly metadata: Readonly<Record<string, unknown>>;
+  readonly door: Door;
+  /** The public keys (RFC 7517 §5). */
+  readonly publishedKeys: () => Promise<readonly object[]>;
+  /** The client that an assertion without `client_id` speaks for; null where none or several could be meant. */
+  readonly clientOfAssertion: (assertion: string) => string | null;
+  readonly certificateOf: (request: IncomingMessage) => PresentedCertificate | null;
+  /** Null: nobody can register. */
+  readonly registration: RegistrationEndpoint | null;
+  readonly log: Log;
+}
+
+interface Endpoint {
+  readonly methods: readonly string[];
+  readonly answer: (request: IncomingMessage, response: ServerResponse) => void | Promise<void>;
+}
 
 const READ = ['GET', 'HEAD'];
+/** Seconds that resource servers may keep the keys: less than the next one is published before it signs. */
+const KEYS_AGE = 300;
 
 /**
- * The endpoints that exist: token, keys and metadata, each under its exact path. oidc-provider has more routes than this server has uses; it
- * sees only requests for the first two, and only with the issuer's own scheme and host.
+ * The endpoints that exist, each under its exact path. oidc-provider has more routes than this server has uses; it sees requests of the door's
+ * making only.
  */
-export function makeEndpoints(provider: Provider, issuer: string): Answer {
-  const metadata = JSON.stringify(describeServer(issuer));
-  const passOn = provider.callback();
-  const { protocol, host } = new URL(issuer);
-  const ask: Answer = (request, response) => {
-    // Origins come from configuration: htu (RFC 9449 §4.3 check 9) is compared with the URL that these headers make.
-    request.headers['x-forwarded-proto'] = protocol.slice(0, -1);
-    request.headers['x-forwarded-host'] = host;
-    passOn(request, response);
-  };
-  const endpoints = new Map<string, { methods: readonly string[]; answer: Answer }>([
-    [ENDPOINTS.token, { methods: ['POST'], answer: ask }],
-    [ENDPOINTS.jwks, { methods: READ, answer: ask }],
+export function makeEndpoints(parts: EndpointParts): Answer {
+  const metadata = JSON.stringify(parts.metadata);
+  const { registration } = parts;
+  const endpoints = new Map<string, Endpoint>([
+    [ENDPOINTS.token, { methods: ['POST'], answer: (request, response) => askForToken(request, response, parts) }],
+    [ENDPOINTS.introspection, knock('introspection', parts)],
+    [ENDPOINTS.revocation, knock('revocation', parts)],
+    [
+      ENDPOINTS.jwks,
+      {
+        methods: READ,
+        answer: async (_request, response) => {
+          const keys = JSON.stringify({ keys: await parts.publishedKeys() });
+          sendJson(response, { body: keys, caching: `max-age=${KEYS_AGE}` });
+        },
+      },
+    ],
     [
       ENDPOINTS.metadata,
-      { methods: READ, answer: (_request, response) => sendJson(response, 200, metadata, 'max-age=300') },
+      { methods: READ, answer: (_request, response) => sendJson(response, { body: metadata, caching: 'max-age=300' }) },
     ],
   ]);
+  if (registration !== null) {
+    endpoints.set(ENDPOINTS.registration, {
+      methods: ['POST'],
+      answer: (request, response) => registration.register(request, response),
+    });
+  }
+  const find = (path: string): Endpoint | undefined =>
+    endpoints.get(path) ?? (registration === null ? undefined : managed(path, registration));
   return (request, response) => {
     // Exact: RFC 3986 §6.2.1 comparison, so that no second spelling of a path exists; a full URL as target matches nothing.
-    const endpoint = endpoints.get((request.url ?? '').split('?', 1)[0] ?? '');
+    const endpoint = find((request.url ?? '').split('?', 1)[0] ?? '');
     if (endpoint === undefined) return sendError(response, 404, 'not_found');
-    if (endpoint.methods.includes(request.method ?? '')) return endpoint.answer(request, response);
-    response.setHeader('allow', endpoint.methods.join(', '));
-    sendError(response, 405, 'method_not_allowed');
+    if (!endpoint.methods.includes(request.method ?? '')) {
+      response.setHeader('allow', endpoint.methods.join(', '));
+      return sendError(response, 405, 'method_not_allowed');
+    }
+    void answerSafely(endpoint, { request, response, log: parts.log });
   };
+}
+
+interface Exchange {
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+  readonly log: Log;
+}
+
+/** What nobody expected is an answer too, and a line in the log. */
+async function answerSafely(endpoint: Endpoint, { request, response, log }: Exchange): Promise<void> {
+  try {
+    await endpoint.answer(request, response);
+  } catch (error) {
+    if (response.headersSent || response.destroyed) return void response.destroy();
+    log.error({ err: error }, 'authorization server failed');
+    sendError(response, 500, 'server_error');
+  }
+}
+
+/** RFC 7592 §1.1: one address for each registered client, of characters that need no escaping. */
+function managed(path: string, registration: RegistrationEndpoint): Endpoint | undefined {
+  const prefix = `${ENDPOINTS.registration}/`;
+  const clientId = path.slice(prefix.length);
+  if (!path.startsWith(prefix) || !/^[A-Za-z0-9_-]{1,128}$/.test(clientId)) return undefined;
+  return {
+    methods: ['GET', 'PUT', 'DELETE'],
+    answer: (request, response) => registration.manage(request, response, clientId),
+  };
+}
+
+function knock(endpoint: keyof typeof INNER_GRANTS, { door, certificateOf }: EndpointParts): Endpoint {
+  return {
+    methods: ['POST'],
+    answer: async (request, response) => {
+      const form = await readParameters(request, response);
+      if (form === null) return;
+      form.set('grant_type', INNER_GRANTS[endpoint]);
+      door(request, response, { form, certificate: certificateOf(request) });
+    },
+  };
+}
+
+async function askForToken(request: IncomingMessage, response: ServerResponse, parts: EndpointParts): Promise<void> {
+  const form = await readParameters(request, response);
+  if (form === null) return;
+  const grants: readonly string[] = Object.values(INNER_GRANTS);
+  if (form.getAll('grant_type').some((grant) => grants.includes(grant)))
+    return sendError(response, 400, 'unsupported_grant_type');
+  nameClient(form, parts);
+  parts.door(request, response, { form, certificate: parts.certificateOf(request) });
+}
+
+/** RFC 7523 §2.1: a client that authenticates in no other way need not name itself, since the assertion says who it is. */
+function nameClient(form: URLSearchParams, { clientOfAssertion }: EndpointParts): void {
+  const assertion = form.get('grant_type') === GRANT_TYPES.jwtBearer ? form.get('assertion') : form.get('subject_token');
+  if (assertion === null || form.has('client_id') || form.has('client_assertion')) return;
+  const clientId = clientOfAssertion(assertion);
+  if (clientId !== null) form.set('client_id', clientId);
+}
+
+async function readParameters(request: IncomingMessage, response: ServerResponse): Promise<URLSearchParams | null> {
+  const form = await readForm(request).catch(() => null);
+  // The caller went away in the middle.
+  if (form === null) return null;
+  if (form.ok) return form.value;
+  response.setHeader('connection', 'close');
+  sendError(response, 400, { error: 'invalid_request', error_description: form.problem });
+  return null;
 }
 
 /** Answers with an error in the form of RFC 6749 §5.2. */
-export function sendError(response: ServerResponse, status: number, error: string): void {
-  sendJson(response, status, JSON.stringify({ error }), 'no-store');
+export function sendError(response: ServerResponse, status: number, error: string | Record<string, string>): void {
+  sendJson(response, { status, body: JSON.stringify(typeof error === 'string' ? { error } : error) });
 }
 
-function sendJson(response: ServerResponse, status: number, body: string, caching: string): void {
+/** Answers with JSON text that must not be stored, unless `caching` says otherwise. */
+export function sendJson(
+  response: ServerResponse,
+  { status = 200, body, caching = 'no-store' }: { status?: number; body: string; caching?: string },
+): void {
   response.writeHead(status, {
     'content-type': 'application/json',
     'content-length': Buffer.byteLength(body),

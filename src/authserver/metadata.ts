@@ -1,27 +1,69 @@
-import { DETAIL_TYPES } from './authorization_details.ts';
-
 /** Paths of the endpoints below the issuer. */
 export const ENDPOINTS = {
   token: '/token',
   jwks: '/jwks',
+  introspection: '/introspect',
+  revocation: '/revoke',
+  registration: '/register',
   metadata: '/.well-known/oauth-authorization-server',
+} as const;
+
+/** Grants that end in a token. */
+export const GRANT_TYPES = {
+  clientCredentials: 'client_credentials',
+  /** RFC 8693 §2.1 */
+  tokenExchange: 'urn:ietf:params:oauth:grant-type:token-exchange',
+  /** RFC 7523 §2.1 */
+  jwtBearer: 'urn:ietf:params:oauth:grant-type:jwt-bearer',
 } as const;
 
 /** Algorithms that client assertions and DPoP proofs may use: asymmetric, none of them with PKCS #1 v1.5 padding. */
 export const CLIENT_ALGORITHMS = ['ES256', 'PS256', 'EdDSA', 'Ed25519'] as const;
 
+/** The algorithm of everything that is signed here. */
+export const SIGNING_ALGORITHM = 'ES256';
+
+/** What depends on the configuration. */
+export interface ServerAbilities {
+  readonly issuer: string;
+  readonly detailTypes: readonly string[];
+  /** Whether clients are asked for a certificate. */
+  readonly certificates: boolean;
+  /** Whether a CA is configured, so that `tls_client_auth` can be used. */
+  readonly certificateAuthority: boolean;
+  /** Whether any issuer of workload identity tokens is trusted. */
+  readonly workloads: boolean;
+  readonly registration: boolean;
+}
+
 /** Authorization server metadata (RFC 8414 §2): what this server does, and nothing that it does not. */
-export function describeServer(issuer: string): Record<string, unknown> {
+export function describeServer(abilities: ServerAbilities): Record<string, unknown> {
+  const { issuer, detailTypes, certificates, workloads } = abilities;
+  const methods = [
+    'private_key_jwt',
+    ...(abilities.certificateAuthority ? ['tls_client_auth'] : []),
+    ...(certificates ? ['self_signed_tls_client_auth'] : []),
+  ];
+  const { clientCredentials, tokenExchange, jwtBearer } = GRANT_TYPES;
   return {
     issuer,
     token_endpoint: issuer + ENDPOINTS.token,
     jwks_uri: issuer + ENDPOINTS.jwks,
+    ...(abilities.registration ? { registration_endpoint: issuer + ENDPOINTS.registration } : {}),
     // There is no authorization endpoint, so no response type; the member itself is required.
     response_types_supported: [],
-    grant_types_supported: ['client_credentials'],
-    token_endpoint_auth_methods_supported: ['private_key_jwt'],
+    grant_types_supported: [clientCredentials, ...(workloads ? [tokenExchange, jwtBearer] : [])],
+    token_endpoint_auth_methods_supported: [...methods, ...(workloads ? ['none'] : [])],
     token_endpoint_auth_signing_alg_values_supported: CLIENT_ALGORITHMS,
+    introspection_endpoint: issuer + ENDPOINTS.introspection, // RFC 7662
+    introspection_endpoint_auth_methods_supported: methods,
+    introspection_endpoint_auth_signing_alg_values_supported: CLIENT_ALGORITHMS,
+    introspection_signing_alg_values_supported: [SIGNING_ALGORITHM], // RFC 9701 §7
+    revocation_endpoint: issuer + ENDPOINTS.revocation, // RFC 7009
+    revocation_endpoint_auth_methods_supported: [...methods, ...(workloads ? ['none'] : [])],
+    revocation_endpoint_auth_signing_alg_values_supported: CLIENT_ALGORITHMS,
     dpop_signing_alg_values_supported: CLIENT_ALGORITHMS, // RFC 9449 §5.1
-    authorization_details_types_supported: Object.keys(DETAIL_TYPES), // RFC 9396 §10
+    ...(certificates ? { tls_client_certificate_bound_access_tokens: true } : {}), // RFC 8705 §3.3
+    authorization_details_types_supported: detailTypes, // RFC 9396 §10
   };
 }

@@ -1,37 +1,148 @@
+import type { X509Certificate } from 'node:crypto';
 import type { EventEmitter } from 'node:events';
-import { type Adapter, type Configuration, Provider } from 'oidc-provider';
+import { IncomingMessage, type ServerResponse } from 'node:http';
+import {
+  type Adapter,
+  type Configuration,
+  errors,
+  type KoaContextWithOIDC,
+  Provider,
+  type TokenEndpointGrantContext,
+} from 'oidc-provider';
+import { type CertificateName, hasCertificateName } from '../net/certificate_names.ts';
 import type { Log } from '../telemetry/log.ts';
-import { DETAIL_TYPES } from './authorization_details.ts';
-import { type Clients, clientMetadata } from './clients.ts';
-import { CLOCK_TOLERANCE, type Issuance } from './issuance.ts';
-import { CLIENT_ALGORITHMS, ENDPOINTS } from './metadata.ts';
-import type { SigningKeys } from './signing_keys.ts';
+import type { PresentedCertificate } from './certificate.ts';
+import { type ClientRecord, clientMetadata } from './clients.ts';
+import { CLIENT_ALGORITHMS, ENDPOINTS, GRANT_TYPES } from './metadata.ts';
+import { StoreUnavailable } from './store.ts';
+
+/** Seconds that clocks may differ. */
+export const CLOCK_TOLERANCE = 10;
+
+/** Endpoints that clients authenticate at, other than the token endpoint. To oidc-provider they are grants of names that nobody can send. */
+export const INNER_GRANTS = {
+  introspection: 'urn:sallyport:endpoint:introspection',
+  revocation: 'urn:sallyport:endpoint:revocation',
+} as const;
+
+/** Parameters of the grants, beside those by which a client authenticates. */
+const PARAMETERS: Readonly<Record<string, readonly string[]>> = {
+  [GRANT_TYPES.clientCredentials]: [],
+  [GRANT_TYPES.tokenExchange]: [
+    'subject_token',
+    'subject_token_type',
+    'actor_token',
+    'actor_token_type',
+    'requested_token_type',
+    'audience',
+  ],
+  [GRANT_TYPES.jwtBearer]: ['assertion'],
+};
+const COMMON = ['scope', 'resource', 'authorization_details'];
+
+/** A request whose client is known: authenticated by its key or certificate, or for `none` by what the handler verifies. */
+export type AuthenticatedRequest = TokenEndpointGrantContext & { readonly req: DoorRequest };
+
+/** What answers when the client is known. Sets `ctx.body`, or throws one of oidc-provider's errors. */
+export type Handler = (ctx: AuthenticatedRequest) => Promise<void>;
 
 /** What the provider is made of. */
 export interface ProviderParts {
   readonly issuer: string;
-  readonly clients: Clients;
-  readonly keys: SigningKeys;
-  readonly issuance: Issuance;
+  /** A private key; nothing is signed with it here. */
+  readonly jwk: object;
+  readonly findClient: (clientId: string) => Promise<ClientRecord | null>;
+  /** After the signature of a client assertion was found good. */
+  readonly checkAssertion: (ctx: KoaContextWithOIDC, claims: Members, header: Members) => void;
+  readonly issueToken: Handler;
+  readonly introspect: Handler;
+  readonly revoke: Handler;
+  readonly nonce: { readonly required: boolean; readonly secret: Buffer };
   readonly log: Log;
 }
 
-/** Makes the only user of oidc-provider: a token endpoint for machine clients, and nothing else that it could do. */
-export function makeProvider(parts: ProviderParts): Provider {
+type Members = Readonly<Record<string, unknown>>;
+
+/** A request as oidc-provider gets it. */
+export class DoorRequest extends IncomingMessage {
+  certificate: PresentedCertificate | null = null;
+}
+
+/** What passes through the door. */
+export interface DoorKnock {
+  readonly form: URLSearchParams;
+  readonly certificate: PresentedCertificate | null;
+}
+
+/** Lets oidc-provider find out who a client is, and answers with what its handler made. */
+export type Door = (request: IncomingMessage, response: ServerResponse, knock: DoorKnock) => void;
+
+/** Header fields that oidc-provider gets to see of a request. */
+const PASSED = ['authorization', 'dpop', 'origin', 'accept'];
+
+/**
+ * Makes the only user of oidc-provider: client authentication (RFC 7523, RFC 8705) and DPoP proofs at one address, its token endpoint, and
+ * nothing else that it could do. It gets a request of our making: the form as it was read, four header fields, and the issuer's own scheme
+ * and host, since `htu` (RFC 9449 §4.3 check 9) is compared with a URL made from them.
+ */
+export function makeDoor(parts: ProviderParts): Door {
+  const provider = makeProvider(parts);
+  const callback = provider.callback();
+  const { protocol, host } = new URL(parts.issuer);
+  return (request, response, { form, certificate }) => {
+    const body = Buffer.from(form.toString());
+    const inner = new DoorRequest(request.socket);
+    inner.method = 'POST';
+    inner.url = ENDPOINTS.token;
+    inner.httpVersion = request.httpVersion;
+    inner.certificate = certificate;
+    for (const name of PASSED) {
+      const value = request.headers[name];
+      if (value !== undefined) inner.headers[name] = value;
+    }
+    inner.headers['content-type'] = 'application/x-www-form-urlencoded';
+    inner.headers['content-length'] = String(body.length);
+    inner.headers['x-forwarded-proto'] = protocol.slice(0, -1);
+    inner.headers['x-forwarded-host'] = host;
+    inner.push(body);
+    inner.push(null);
+    callback(inner, response);
+  };
+}
+
+function makeProvider(parts: ProviderParts): Provider {
   const provider = new Provider(parts.issuer, configure(parts));
-  // The caller puts the issuer's own scheme and host into these headers; what a client sends never counts.
+  // The scheme and host that the door puts into these headers; what a client sends never comes here.
   provider.proxy = true;
+  const answering = (handler: Handler) => (ctx: TokenEndpointGrantContext) =>
+    handler(ctx as AuthenticatedRequest).catch((error: unknown) => {
+      throw error instanceof StoreUnavailable ? unavailable(error.message) : error;
+    });
+  for (const [grant, own] of Object.entries(PARAMETERS)) {
+    provider.registerGrantType(grant, answering(parts.issueToken), [...COMMON, ...own], ['resource', 'audience']);
+  }
+  const about = ['token', 'token_type_hint'];
+  provider.registerGrantType(INNER_GRANTS.introspection, answering(parts.introspect), about);
+  provider.registerGrantType(INNER_GRANTS.revocation, answering(parts.revoke), about);
   writeLog(provider, parts.log);
   return provider;
 }
 
-function configure({ clients, keys, issuance }: ProviderParts): Configuration {
+/** Nothing can be said of single use, clients or tokens: refused until it can. */
+export function unavailable(detail: string): Error {
+  const error = new errors.OIDCProviderError(503, 'temporarily_unavailable');
+  error.expose = true;
+  error.error_detail = detail;
+  return error;
+}
+
+function configure(parts: ProviderParts): Configuration {
+  const { findClient, nonce } = parts;
   return {
-    clients: [...clients.values()].map(clientMetadata),
-    jwks: { keys: keys.keys as NonNullable<Configuration['jwks']>['keys'] },
-    adapter: () => NOTHING_STORED,
-    routes: { token: ENDPOINTS.token, jwks: ENDPOINTS.jwks },
-    clientAuthMethods: ['private_key_jwt'],
+    jwks: { keys: [parts.jwk] as NonNullable<Configuration['jwks']>['keys'] },
+    adapter: (name) => (name === 'Client' ? clientsOnly(findClient) : NOTHING_STORED),
+    routes: { token: ENDPOINTS.token },
+    clientAuthMethods: ['private_key_jwt', 'tls_client_auth', 'self_signed_tls_client_auth', 'none'],
     clientDefaults: { id_token_signed_response_alg: 'ES256', grant_types: ['client_credentials'], response_types: [] },
     enabledJWA: {
       clientAuthSigningAlgValues: [...CLIENT_ALGORITHMS],
@@ -39,42 +150,50 @@ function configure({ clients, keys, issuance }: ProviderParts): Configuration {
       idTokenSigningAlgValues: ['ES256'],
     },
     clockTolerance: CLOCK_TOLERANCE,
-    ttl: { ClientCredentials: (_ctx, token) => token.resourceServer?.accessTokenTTL ?? 1 },
     responseTypes: [],
     scopes: [],
     claims: {},
     features: {
       clientCredentials: { enabled: true },
-      // Its own replay check is find-then-save under a key that clients share; Issuance claims instead, once and atomically.
-      dPoP: { enabled: true, allowReplay: true },
-      resourceIndicators: {
+      // Its own replay check is find-then-save under a key that clients share; the handlers claim instead, once and atomically.
+      dPoP: {
         enabled: true,
-        defaultResource: () => [], // None; Issuance refuses a request that names none.
-        getResourceServerInfo: (ctx, resource) => issuance.describeResource(ctx, resource),
+        allowReplay: true,
+        ...(nonce.required ? { nonceSecret: nonce.secret, requireNonce: () => true } : {}),
       },
-      richAuthorizationRequests: {
+      mTLS: {
         enabled: true,
-        types: Object.fromEntries(Object.keys(DETAIL_TYPES).map((type) => [type, { validate: () => undefined }])),
-        // Read strictly and as a whole here, not item by item in `validate`.
-        authorizationDetailsForAccessToken: (ctx) => issuance.grantDetails(ctx),
-        authorizationDetailsForGrantSource: () => undefined,
+        tlsClientAuth: true,
+        selfSignedTlsClientAuth: true,
+        certificateBoundAccessTokens: false, // What a token is bound to is the handler's.
+        getCertificate: (ctx) => presented(ctx)?.certificate as X509Certificate,
+        certificateAuthorized: (ctx) => presented(ctx)?.trusted === true,
+        certificateSubjectMatches: (ctx, property, expected) => {
+          const certificate = presented(ctx)?.certificate;
+          return certificate !== undefined && hasCertificateName(certificate, property as CertificateName, expected);
+        },
       },
+      // What the handlers grant, they read from the parameters themselves.
+      resourceIndicators: { enabled: true, defaultResource: () => [] },
       devInteractions: { enabled: false },
       pushedAuthorizationRequests: { enabled: false },
       rpInitiatedLogout: { enabled: false },
       userinfo: { enabled: false },
     },
-    assertJwtClientAuthClaimsAndHeader: (ctx, claims, header) => issuance.checkAssertion(ctx, claims, header),
-    extraTokenClaims: (ctx, token) => issuance.finish(ctx, token as Parameters<Issuance['finish']>[1]),
+    assertJwtClientAuthClaimsAndHeader: (ctx, claims, header) => parts.checkAssertion(ctx, claims, header),
     clientBasedCORS: () => false, // No browser is a client here.
     // Errors are JSON whatever the Accept header says (RFC 6749 §5.2).
-    renderError: (ctx, out) => {
+    renderError: (ctx, out, error) => {
+      if ((error as { status?: number }).status === 503) ctx.set('retry-after', '5');
       ctx.body = out;
     },
   };
 }
 
-/** Tokens are JWTs, clients come from the configuration, single use is Issuance's: oidc-provider has nothing to keep. */
+function presented(ctx: { req: IncomingMessage }): PresentedCertificate | null {
+  return ctx.req instanceof DoorRequest ? ctx.req.certificate : null;
+}
+
 const NOTHING_STORED: Adapter = {
   find: async () => undefined,
   findByUid: async () => undefined,
@@ -85,14 +204,27 @@ const NOTHING_STORED: Adapter = {
   revokeByGrantId: async () => undefined,
 };
 
-/** One line for each token issued or refused; never a token, an assertion or a proof. */
+/** All that oidc-provider ever looks up is a client: its tokens, codes and sessions do not exist. */
+function clientsOnly(findClient: ProviderParts['findClient']): Adapter {
+  return {
+    ...NOTHING_STORED,
+    find: async (clientId) => {
+      const client = await findClient(clientId).catch((error: Error) => {
+        throw unavailable(error.message);
+      });
+      if (client === null) return undefined;
+      const tokens = client.resourceServer === undefined ? Object.values(GRANT_TYPES) : [];
+      return clientMetadata(client, [...tokens, ...Object.values(INNER_GRANTS)]);
+    },
+  };
+}
+
+/** One line for each refusal; never a token, an assertion or a proof. */
 function writeLog(provider: Provider, log: Log): void {
-  provider.on('grant.success', (ctx) => {
-    const { jti, aud, scope, expiration, jkt } = ctx.oidc.entities.ClientCredentials ?? {};
-    log.info({ client_id: ctx.oidc.client?.clientId, jti, aud, scope, expires_in: expiration, jkt }, 'token issued');
-  });
   provider.on('grant.error', (ctx, { error, error_description, error_detail }) => {
-    log.warn({ client_id: ctx.oidc.client?.clientId, error, error_description, error_detail }, 'token refused');
+    const inner = Object.entries(INNER_GRANTS).find(([, grant]) => grant === ctx.oidc.params?.['grant_type'])?.[0];
+    const message = inner === undefined ? 'token refused' : `${inner} refused`;
+    log.warn({ client_id: ctx.oidc.client?.clientId, error, error_description, error_detail }, message);
   });
   provider.on('server_error', (_ctx, error) => log.error({ err: error }, 'authorization server failed'));
   // Without a listener Koa writes to the console.

@@ -1,11 +1,20 @@
 import { randomUUID } from 'node:crypto';
-import { chmod, link, open, readFile, rm, stat } from 'node:fs/promises';
+import { chmod, link, open, readFile, rename, rm, stat } from 'node:fs/promises';
 import { calculateJwkThumbprint, exportJWK, generateKeyPair, type JWK } from 'jose';
+import { isNumericDate } from '../oauth/numeric_date.ts';
 import type { Log } from '../telemetry/log.ts';
 
-/** The private keys that sign tokens; the first signs, all are published. */
+/** A private key that signs tokens, with the times of its life in seconds since the Unix epoch. */
+export type SigningJwk = JWK & {
+  /** When it was made. */
+  readonly iat?: number;
+  /** From when on it may sign; it is published before. */
+  readonly nbf?: number;
+};
+
+/** The private keys in the file. Of those that may sign, the one that may since the latest time does, and the first of several. */
 export interface SigningKeys {
-  readonly keys: readonly JWK[];
+  readonly keys: readonly SigningJwk[];
 }
 
 /**
@@ -27,16 +36,9 @@ export async function loadSigningKeys(file: string, log: Log): Promise<SigningKe
 }
 
 async function createSigningKeys(file: string, log: Log): Promise<SigningKeys> {
-  const { privateKey } = await generateKeyPair('ES256', { extractable: true });
-  const jwk = await exportJWK(privateKey);
-  const keys = { keys: [{ ...jwk, kid: await calculateJwkThumbprint(jwk), alg: 'ES256', use: 'sig' }] };
-  const draft = `${file}.${randomUUID()}`;
+  const keys = { keys: [await makeSigningKey({ iat: Math.floor(Date.now() / 1000) })] };
+  const draft = await writeDraft(file, keys);
   try {
-    const handle = await open(draft, 'wx', 0o600);
-    await handle.writeFile(`${JSON.stringify(keys, null, 2)}\n`);
-    await handle.sync();
-    await handle.close();
-    await chmod(draft, 0o600);
     // Unlike rename, link fails when another process was first; then its key is the one.
     await link(draft, file);
   } catch (error) {
@@ -47,6 +49,43 @@ async function createSigningKeys(file: string, log: Log): Promise<SigningKeys> {
   }
   log.info({ file, kid: keys.keys[0]?.kid }, 'made a signing key');
   return keys;
+}
+
+/** Makes a key (ES256). */
+export async function makeSigningKey(times: Pick<SigningJwk, 'iat' | 'nbf'>): Promise<SigningJwk> {
+  const { privateKey } = await generateKeyPair('ES256', { extractable: true });
+  const jwk = await exportJWK(privateKey);
+  return { ...jwk, kid: await calculateJwkThumbprint(jwk), alg: 'ES256', use: 'sig', ...times };
+}
+
+/** Puts other keys into the file, whole and at once. @throws Error that names the file */
+export async function writeSigningKeys(file: string, keys: SigningKeys): Promise<void> {
+  const draft = await writeDraft(file, keys);
+  try {
+    await rename(draft, file);
+  } catch (error) {
+    await rm(draft, { force: true });
+    throw new Error(`signing_keys_file: ${file} cannot be written: ${(error as Error).message}`);
+  }
+}
+
+/** Writes a file beside `file` that only this user can read, and waits until it is on the disk. */
+async function writeDraft(file: string, keys: SigningKeys): Promise<string> {
+  const draft = `${file}.${randomUUID()}`;
+  try {
+    const handle = await open(draft, 'wx', 0o600);
+    try {
+      await handle.writeFile(`${JSON.stringify(keys, null, 2)}\n`);
+      await handle.sync();
+    } finally {
+      await handle.close();
+    }
+    await chmod(draft, 0o600);
+    return draft;
+  } catch (error) {
+    await rm(draft, { force: true });
+    throw new Error(`signing_keys_file: ${file} cannot be written: ${(error as Error).message}`);
+  }
 }
 
 async function parseSigningKeys(text: string, file: string): Promise<SigningKeys> {
@@ -63,12 +102,13 @@ async function parseSigningKeys(text: string, file: string): Promise<SigningKeys
 }
 
 /** Takes the members that matter and leaves the rest, so that nothing odd in the file is published. */
-async function completeKey(key: unknown, where: string): Promise<JWK> {
-  const { kty, crv, x, y, d, kid } = (key ?? {}) as JWK;
+async function completeKey(key: unknown, where: string): Promise<SigningJwk> {
+  const { kty, crv, x, y, d, kid, iat, nbf } = (key ?? {}) as SigningJwk;
   const isText = [x, y, d].every((member) => typeof member === 'string' && /^[\w-]{43}$/.test(member));
   if (kty !== 'EC' || crv !== 'P-256' || !isText) {
     throw new Error(`signing_keys_file: ${where} is not a private EC key on P-256`);
   }
   const jwk = { kty, crv, x, y, d } as JWK;
-  return { ...jwk, kid: kid ?? (await calculateJwkThumbprint(jwk)), alg: 'ES256', use: 'sig' };
+  const times = { ...(isNumericDate(iat) ? { iat } : {}), ...(isNumericDate(nbf) ? { nbf } : {}) };
+  return { ...jwk, kid: kid ?? (await calculateJwkThumbprint(jwk)), alg: 'ES256', use: 'sig', ...times };
 }

@@ -1,15 +1,13 @@
 import { z } from 'zod';
-import { file, identifier, isLoopback, port } from './schema.ts';
+import { client, findClientProblems, lifetime, resourceServer } from './authserver_clients.ts';
+import { registration } from './authserver_registration.ts';
+import { entrypoint, file, isLoopback, port, redis } from './schema.ts';
+import { isPublicIssuer, workloadIssuers } from './workload_issuers.ts';
 
 /**
  * The authorization server's configuration file, strict in the same way as the gateway's. What a client may have at most is written here,
  * per client; what it gets is never more than that and never more than it asked for.
  */
-
-const scope = z
-  .string()
-  .regex(/^[\x21\x23-\x5B\x5D-\x7E]{1,256}$/, 'expected one scope: no space, no quote, no backslash');
-const claimText = z.string().min(1).max(1024);
 
 const issuerOrigin = z
   .string()
@@ -18,110 +16,16 @@ const issuerOrigin = z
       'expected an origin such as https://as.example.com: no path, no trailing slash, port only where it is not the default',
   });
 
-/** What `job` in a token may say of the run it was issued for; the members of the kernel's Job. */
-export const jobClaims = z.strictObject({
-  provider: claimText.optional().describe('CI system, such as github or gitlab.'),
-  repository: claimText.optional().describe('Name of the repository, such as acme/infra.'),
-  repository_id: claimText.optional().describe('Its identifier that never changes hands.'),
-  workflow: claimText.optional().describe('Definition of the pipeline, such as deploy.yml.'),
-  ref: claimText.optional().describe('Full ref, such as refs/heads/main.'),
-  ref_protected: z.boolean().optional().describe('Whether the ref is protected.'),
-  environment: claimText.optional().describe('Deployment environment.'),
-  event: claimText.optional().describe('What started the run.'),
-  run_id: claimText.optional().describe('Identifier of the run.'),
-  actor: claimText.optional().describe('Who started the run.'),
-  runner: claimText.optional().describe('Kind of machine it runs on.'),
-});
-
-const jobClaimName = z.enum(Object.keys(jobClaims.shape) as [JobClaimName, ...JobClaimName[]]);
-
-/**
- * One item of authorization_details of type `cloud_api` (RFC 9396 §2): what may be done to what. The same for what a client asks and for
- * what it may have at most; an unknown member refuses in both (RFC 9396 §5).
- */
-export const cloudApiDetail = z.strictObject({
-  type: z.literal('cloud_api').describe('Operations on resources of a cloud API.'),
-  actions: z
-    .array(z.string().regex(/^[A-Za-z][A-Za-z0-9._:-]{0,127}$/, 'expected an operation such as builds.create'))
-    .min(1)
-    .max(100)
-    .describe('Operations of the catalogue.'),
-  identifier: z
-    .string()
-    .max(1024)
-    .regex(
-      /^(?!\.{1,2}(\/|$))[^/*\s\p{C}]+(\/(?!\.{1,2}(\/|$))[^/*\s\p{C}]+)*$/u,
-      'expected a resource such as projects/p1: segments parted by /, none empty, no *',
-    )
-    .describe('The resource and everything below it, by segment.'),
-  locations: z.array(identifier).min(1).max(20).optional().describe('Where; absent: wherever the token is valid.'),
-});
-
-/** Types of authorization_details that are known here, each with its schema. */
-export const authorizationDetail = z.discriminatedUnion('type', [cloudApiDetail]);
-
-const ecKey = z.strictObject({
-  kty: z.literal('EC'),
-  crv: z.literal('P-256'),
-  x: z.string().length(43),
-  y: z.string().length(43),
-});
-const okpKey = z.strictObject({ kty: z.literal('OKP'), crv: z.literal('Ed25519'), x: z.string().length(43) });
-const rsaKey = z.strictObject({ kty: z.literal('RSA'), n: z.string().min(342).max(683), e: z.string().min(1).max(8) });
-const keyUse = {
-  kid: z.string().min(1).max(256).optional().describe('Name of the key; absent: its thumbprint (RFC 7638).'),
-  use: z.literal('sig').optional(),
-  alg: z.enum(['ES256', 'PS256', 'EdDSA', 'Ed25519']).optional(),
-  key_ops: z.tuple([z.literal('verify')]).optional(),
-};
-const publicKey = z.discriminatedUnion('kty', [ecKey.extend(keyUse), okpKey.extend(keyUse), rsaKey.extend(keyUse)], {
-  error:
-    'expected a public key: EC P-256, OKP Ed25519, or RSA of 2048 to 4096 bits; the private part stays with the client',
-});
-
-/** A client's public keys (RFC 7517 §5), as they stand in the configuration or in a file of its own. */
-export const clientKeys = z.strictObject({
-  keys: z.array(publicKey).min(1).max(10).describe('EC P-256, OKP Ed25519, or RSA of 2048 to 4096 bits.'),
-});
-
-const lifetime = z.int().min(10).max(3600);
-
-const client = z.strictObject({
-  client_id: z
-    .string()
-    .regex(/^[\x21-\x7E]{1,256}$/, 'expected up to 256 visible characters without spaces')
-    .describe('Identifier of the client, such as the workflow it stands for.'),
-  jwks: clientKeys.optional().describe('Public keys that sign the assertions of this client (RFC 7523 §3).'),
-  jwks_file: file.optional().describe('The same in a file.'),
-  resources: z
-    .array(identifier)
-    .min(1)
-    .max(100)
-    .describe('What its tokens may be for (RFC 8707); it must name one of them.'),
-  scopes: z.array(scope).max(500).default([]).describe('Scopes it may have at most.'),
-  authorization_details: z
-    .array(authorizationDetail)
-    .max(500)
-    .default([])
-    .describe('What it may have at most: an item asked for is granted when one item here covers the whole of it.'),
-  token_lifetime_seconds: lifetime.optional().describe('Absent: as for the whole server.'),
-  job: z
-    .strictObject({
-      claims: jobClaims.default({}).describe('Claims every token of this client carries in job.'),
-      from_assertion: z
-        .array(jobClaimName)
-        .default([])
-        .describe(
-          'Claims the client may itself state, in job of its assertion. For a CI engine, which knows what it runs.',
-        ),
-    })
-    .prefault({})
-    .describe('What the tokens say of the job they are issued for.'),
-});
-
 const tls = z.strictObject({
   certificate_file: file.describe('PEM certificate chain.'),
   key_file: file.describe('PEM private key of the certificate.'),
+  client_certificates: z
+    .enum(['none', 'optional'])
+    .default('none')
+    .describe('optional: clients are asked for a certificate, to authenticate or to bind tokens with (RFC 8705).'),
+  client_ca_file: file
+    .optional()
+    .describe('PEM certificates that those of tls_client_auth must chain to; not needed for self-signed ones.'),
 });
 
 const listen = z.strictObject({
@@ -136,6 +40,34 @@ const listen = z.strictObject({
     ),
 });
 
+const detailType = z.strictObject({
+  type: z
+    .string()
+    .regex(/^[\w.:/-]{1,128}$/, 'expected a type of authorization_details')
+    .describe('Name of the type.'),
+  schema_file: file
+    .optional()
+    .describe(
+      'JSON Schema of an item. Absent: the one that comes with the product (cloud_api, object_store, kubernetes).',
+    ),
+});
+
+const issuancePolicy = z.strictObject({
+  path: file.describe('A folder of Rego.'),
+  entrypoint: entrypoint.default('sallyport/issuance').describe('The rule that is asked, as a path below data.'),
+  data: z.array(file).default([]).describe('JSON or YAML files merged into data, after those in the folder.'),
+  watch: z.boolean().default(true).describe('Rebuild when a file changes.'),
+});
+
+const storage = z.strictObject({
+  database_file: file
+    .optional()
+    .describe(
+      'Database (SQLite) of registered clients, opaque tokens and used identifiers. Made at first start, mode 0600. Absent together with redis: authserver.db beside signing_keys_file.',
+    ),
+  redis: redis.optional().describe('Redis, for several servers with one issuer.'),
+});
+
 const log = z.strictObject({ level: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace']).default('info') });
 
 /** The whole configuration of `sallyport authserver`. */
@@ -147,58 +79,164 @@ export const authServerSchema = z
       .describe('Issuer identifier, the origin under which clients reach it. May be left out on loopback.'),
     listen: listen.prefault({}),
     signing_keys_file: file.describe(
-      'JWK Set with the private keys (EC P-256) that sign tokens; the first one signs, all are published. Made at first start.',
+      'JWK Set with the private keys (EC P-256) that sign tokens, mode 0600. Made at first start, renewed by rotation. Each server has its own; all are published by all that share a storage.',
     ),
+    signing_keys: z
+      .strictObject({
+        rotate_after_seconds: z
+          .int()
+          .min(0)
+          .max(31_536_000)
+          .default(2_592_000)
+          .describe('Age at which another key takes over; 0: never.'),
+        announce_seconds: z
+          .int()
+          .min(0)
+          .max(604_800)
+          .default(3600)
+          .describe('How long the next key is published before it signs, so that everybody has it.'),
+      })
+      .prefault({})
+      .describe('Rotation. The key before stays published until the last token it signed has expired.'),
+    storage: storage.prefault({}).describe('What must survive a restart, and is shared between servers.'),
     token_lifetime_seconds: lifetime.default(300).describe('How long a token is valid.'),
-    clients: z.array(client).min(1).max(100_000).describe('Who may ask for tokens.'),
+    dpop: z
+      .strictObject({
+        nonce: z
+          .enum(['off', 'required'])
+          .default('off')
+          .describe('Whether proofs must carry a nonce of this server (RFC 9449 §8).'),
+      })
+      .prefault({}),
+    authorization_details_types: z
+      .array(detailType)
+      .max(50)
+      .default([{ type: 'cloud_api' }])
+      .describe('Types of authorization_details that may be asked for (RFC 9396 §10).'),
+    workload_issuers: workloadIssuers.describe('Issuers of workload identity tokens that are trusted.'),
+    issuance_policy: issuancePolicy
+      .optional()
+      .describe(
+        'Rego that says who may have what, asked about each request. Absent: the ceiling of the client decides.',
+      ),
+    registration: registration.optional().describe('Dynamic registration (RFC 7591, 7592). Absent: off.'),
+    clients: z.array(client).max(100_000).default([]).describe('Who may ask for tokens.'),
+    resource_servers: z
+      .array(resourceServer)
+      .max(1000)
+      .default([])
+      .describe('Who may ask about tokens (RFC 7662), such as a gateway.'),
     log: log.prefault({}),
   })
   .superRefine((config, context) => {
     const issue = (path: (string | number)[], message: string) => context.addIssue({ code: 'custom', path, message });
-    if (!isLoopback(config.listen.address)) {
-      if (config.listen.tls === undefined && !config.listen.allow_plaintext) {
-        issue(
-          ['listen', 'address'],
-          'plain HTTP is allowed on loopback only: configure listen.tls, or set listen.allow_plaintext: true behind a TLS terminator',
-        );
-      }
-      if (config.issuer === undefined)
-        issue(['issuer'], 'set the origin that clients use, such as https://as.example.com');
-    }
-    // RFC 8414 §2: an issuer uses https; on loopback nobody else listens.
-    const plain = config.issuer?.startsWith('http:') === true && !isLoopback(new URL(config.issuer).hostname);
-    if (plain && !config.listen.allow_plaintext) {
+    checkListen(config, issue);
+    checkClients(config, issue);
+    checkReferences(config, issue);
+    const types = config.authorization_details_types.map(({ type }) => type);
+    types.forEach((type, index) => {
+      if (types.indexOf(type) !== index)
+        issue(['authorization_details_types', index, 'type'], 'this type is listed twice');
+    });
+    if (config.storage.redis !== undefined && config.storage.database_file !== undefined)
+      issue(['storage', 'database_file'], 'give redis or database_file, not both');
+    if (config.clients.length === 0 && config.registration === undefined)
+      issue(['clients'], 'is empty, and registration is off: nobody could ask for a token');
+  });
+
+type Config = {
+  readonly issuer?: string | undefined;
+  readonly listen: z.output<typeof listen>;
+  readonly clients: readonly z.output<typeof client>[];
+  readonly resource_servers: readonly z.output<typeof resourceServer>[];
+  readonly registration?: z.output<typeof registration> | undefined;
+  readonly workload_issuers: z.output<typeof workloadIssuers>;
+};
+type Issue = (path: (string | number)[], message: string) => void;
+
+function checkListen(config: Config, issue: Issue): void {
+  if (!isLoopback(config.listen.address)) {
+    if (config.listen.tls === undefined && !config.listen.allow_plaintext) {
       issue(
-        ['issuer'],
-        'an issuer that is not on loopback must use https (RFC 8414 §2); listen.allow_plaintext: true lifts it',
+        ['listen', 'address'],
+        'plain HTTP is allowed on loopback only: configure listen.tls, or set listen.allow_plaintext: true behind a TLS terminator',
       );
     }
-    const seen = new Set<string>();
-    config.clients.forEach((entry, index) => {
-      if ((entry.jwks === undefined) === (entry.jwks_file === undefined)) {
-        issue(['clients', index, 'jwks'], 'expected exactly one of jwks and jwks_file');
-      }
-      if (seen.has(entry.client_id)) issue(['clients', index, 'client_id'], 'this client_id is used twice');
-      seen.add(entry.client_id);
-      entry.job.from_assertion.forEach((name, position) => {
-        if (entry.job.claims[name] === undefined) return;
-        issue(['clients', index, 'job', 'from_assertion', position], `${name} is fixed in job.claims already`);
-      });
+    if (config.issuer === undefined)
+      issue(['issuer'], 'set the origin that clients use, such as https://as.example.com');
+  }
+  // RFC 8414 §2: an issuer uses https; on loopback nobody else listens.
+  const plain = config.issuer?.startsWith('http:') === true && !isLoopback(new URL(config.issuer).hostname);
+  if (plain && !config.listen.allow_plaintext) {
+    issue(
+      ['issuer'],
+      'an issuer that is not on loopback must use https (RFC 8414 §2); listen.allow_plaintext: true lifts it',
+    );
+  }
+}
+
+function checkClients(config: Config, issue: Issue): void {
+  const seen = new Set<string>();
+  const certificates = config.listen.tls?.client_certificates === 'optional';
+  config.clients.forEach((entry, index) => {
+    const at = (...path: (string | number)[]) => ['clients', index, ...path];
+    for (const { key, message } of findClientProblems(entry)) issue(at(key), message);
+    if (/tls_client_auth$/.test(entry.token_endpoint_auth_method) && !certificates)
+      issue(at('token_endpoint_auth_method'), 'needs listen.tls with client_certificates: optional');
+    else if (entry.tls_client_certificate_bound_access_tokens === true && !certificates)
+      issue(at('tls_client_certificate_bound_access_tokens'), 'needs listen.tls with client_certificates: optional');
+    if (entry.token_endpoint_auth_method === 'tls_client_auth' && config.listen.tls?.client_ca_file === undefined)
+      issue(at('token_endpoint_auth_method'), 'tls_client_auth needs listen.tls.client_ca_file (RFC 8705 §2.1)');
+    if (seen.has(entry.client_id)) issue(at('client_id'), 'this client_id is used twice');
+    seen.add(entry.client_id);
+    entry.job.from_assertion.forEach((name, position) => {
+      if (entry.job.claims[name] === undefined) return;
+      issue(at('job', 'from_assertion', position), `${name} is fixed in job.claims already`);
     });
   });
+  const resources = new Set<string>();
+  config.resource_servers.forEach((entry, index) => {
+    if ((entry.jwks === undefined) === (entry.jwks_file === undefined))
+      issue(['resource_servers', index, 'jwks'], 'expected exactly one of jwks and jwks_file');
+    if (seen.has(entry.client_id)) issue(['resource_servers', index, 'client_id'], 'this client_id is used twice');
+    seen.add(entry.client_id);
+    entry.resources.forEach((resource, position) => {
+      if (resources.has(resource)) issue(['resource_servers', index, 'resources', position], 'is listed twice');
+      resources.add(resource);
+    });
+  });
+}
+
+/** Names of issuers that are used are configured; and where anybody can get tokens of an issuer, conditions keep strangers out. */
+function checkReferences(config: Config, issue: Issue): void {
+  const check = (path: (string | number)[], entry: { issuer: string; claims: object; job: object }) => {
+    const issuer = config.workload_issuers.find((one) => one.issuer === entry.issuer);
+    if (issuer === undefined) {
+      issue([...path, 'issuer'], 'is none of workload_issuers');
+      return;
+    }
+    const conditions = [entry.claims, entry.job, issuer.conditions].some((one) => Object.keys(one).length > 0);
+    if (isPublicIssuer(entry.issuer) && !conditions)
+      issue(
+        [...path, 'claims'],
+        'anybody can get tokens of this issuer: name what they must say, such as repository_owner_id',
+      );
+  };
+  config.clients.forEach((entry, index) => {
+    for (const [position, one] of entry.workloads.entries()) check(['clients', index, 'workloads', position], one);
+  });
+  for (const [index, one] of (config.registration?.workloads ?? []).entries())
+    check(['registration', 'workloads', index], one);
+  const { initial_access_tokens: tokens = [], workloads = [] } = config.registration ?? {};
+  if (config.registration !== undefined && tokens.length + workloads.length === 0)
+    issue(['registration'], 'expected initial_access_tokens or workloads: nobody could register');
+  const named = [...tokens, ...workloads].map(({ name }) => name);
+  const twice = named.findIndex((name, index) => named.indexOf(name) !== index);
+  if (twice >= 0) issue(['registration'], `the name ${named[twice]} is used twice`);
+}
 
 /** A valid configuration, with defaults filled in. */
 export type AuthServerConfig = z.output<typeof authServerSchema>;
-/** One client of the configuration. */
-export type ClientConfig = AuthServerConfig['clients'][number];
-/** One item of authorization_details, valid for its type. */
-export type AuthorizationDetail = z.output<typeof authorizationDetail>;
-/** What `job` in a token says. */
-export type JobClaims = z.output<typeof jobClaims>;
-/** Name of a member of `job`. */
-export type JobClaimName = keyof JobClaims;
-/** A client's public keys. */
-export type ClientKeys = z.output<typeof clientKeys>;
 
 /** The JSON Schema of the configuration file as people write it, for editors. */
 export function authServerEditorSchema(): Record<string, unknown> {

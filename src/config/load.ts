@@ -25,10 +25,16 @@ const PATHS = new Set([
   'routes.operations',
   'audit.sinks.path',
   'dpop.nonce_secret_files',
+  'issuance_policy.path',
+  'issuance_policy.data',
 ]);
+
+/** Objects whose members the user names: none of them is a path. */
+const FREE = /\.(authorization_details|claims|conditions)$/;
 
 /** Relative paths are relative to the configuration file. */
 export function resolvePaths<T>(value: T, directory: string, key = ''): T {
+  if (FREE.test(key)) return value;
   if (typeof value === 'string') {
     return (key.endsWith('_file') || PATHS.has(key) ? resolve(directory, value) : value) as T;
   }

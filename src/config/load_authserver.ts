@@ -1,5 +1,6 @@
 import { dirname, resolve } from 'node:path';
-import { type AuthServerConfig, authServerSchema, type ClientKeys, clientKeys } from './authserver_schema.ts';
+import { type ClientKeys, clientKeys } from './authserver_clients.ts';
+import { type AuthServerConfig, authServerSchema } from './authserver_schema.ts';
 import { resolvePaths } from './load.ts';
 import { readYamlFile } from './yaml_file.ts';
 

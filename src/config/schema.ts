@@ -373,7 +373,10 @@ const replay = z.strictObject({
     .describe('Proofs the memory store holds; when full, new proofs are refused with 503, never old ones forgotten.'),
 });
 
-const entrypoint = z.string().regex(/^[a-z_][\w]*(\/[a-z_][\w]*)+$/i, 'expected a path such as sallyport/decision');
+/** A rule, as a path below data. */
+export const entrypoint = z
+  .string()
+  .regex(/^[a-z_][\w]*(\/[a-z_][\w]*)+$/i, 'expected a path such as sallyport/decision');
 
 const shadow = z
   .strictObject({

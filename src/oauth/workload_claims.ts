@@ -131,3 +131,10 @@ function flag(claims: JsonObject, name: string): boolean | null {
   const value = claims[name];
   return value === true || value === 'true' ? true : value === false || value === 'false' ? false : null;
 }
+
+/** A claim as a text; null when it is missing or no single value. Providers spell the same values as texts and as plain values. */
+export function plainClaim(claims: JsonObject, name: string): string | null {
+  const value = Object.hasOwn(claims, name) ? claims[name] : undefined;
+  if (typeof value === 'boolean' || (typeof value === 'number' && Number.isSafeInteger(value))) return String(value);
+  return typeof value === 'string' && value !== '' && value.length <= 1024 ? value : null;
+}

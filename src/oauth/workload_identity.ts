@@ -8,7 +8,7 @@ import { type Parsed, type ParsedValue, type ParseFailure, parsed, unparsed } fr
 import { findSigner } from './signer.ts';
 import type { JsonObject } from './strict_json.ts';
 import { sha256Base64url } from './thumbprint.ts';
-import { mapWorkloadClaims } from './workload_claims.ts';
+import { mapWorkloadClaims, plainClaim } from './workload_claims.ts';
 import {
   openWorkloadIssuer,
   type WorkloadIssuer,
@@ -152,7 +152,7 @@ function readIdentity(jws: CompactJws, options: WorkloadIssuerOptions, now: numb
   const times = readTimes(claims, options.max_lifetime_seconds, now);
   if (!times.ok) return times;
   for (const [name, values] of Object.entries(options.conditions)) {
-    if (!values.includes(plain(claims, name) ?? '')) return unparsed(`the claim ${name} is missing or another`);
+    if (!values.includes(plainClaim(claims, name) ?? '')) return unparsed(`the claim ${name} is missing or another`);
   }
   return parsed({
     issuer: options.issuer,
@@ -191,18 +191,11 @@ function isFor(aud: unknown, wanted: readonly string[]): boolean {
 
 function jobOf(claims: JsonObject, { provider, job_claims: names }: WorkloadIssuerOptions): Job {
   const named = Object.fromEntries(
-    Object.entries(names).map(([member, claim]) => [member, plain(claims, claim)] as const),
+    Object.entries(names).map(([member, claim]) => [member, plainClaim(claims, claim)] as const),
   );
   const mapped = mapWorkloadClaims(provider, claims);
   const { exp: _exp, iat: _iat, nbf: _nbf, jti: _jti, aud: _aud, ...rest } = claims;
   return { ...mapped, ...named, provider, claims: rest };
-}
-
-/** A claim as a text; null when it is missing or holds something that is none. Providers spell the same values as texts and as plain values. */
-function plain(claims: JsonObject, name: string): string | null {
-  const value = Object.hasOwn(claims, name) ? claims[name] : undefined;
-  if (typeof value === 'boolean' || (typeof value === 'number' && Number.isSafeInteger(value))) return String(value);
-  return isText(value) ? value : null;
 }
 
 function isText(value: unknown): value is string {
