@@ -6,8 +6,8 @@ import { secondsOf } from '../kernel/clock.ts';
 import { parseCompactJws } from '../oauth/compact_jws.ts';
 import { isJsonObject, type JsonObject, parseJsonObject } from '../oauth/strict_json.ts';
 import { sha256Base64url } from '../oauth/thumbprint.ts';
-import { SIGNING_ALGORITHM } from './metadata.ts';
 import type { KeyRing } from './key_ring.ts';
+import { SIGNING_ALGORITHM } from './metadata.ts';
 import type { Store } from './store.ts';
 
 /** A token that was issued. */
@@ -61,7 +61,8 @@ export class AccessTokens {
     const { token_format: format = 'jwt', large_token_bytes: limit = MAX_JWT_BYTES } = server ?? {};
     if (format !== 'opaque') {
       const value = await this.#sign(claims);
-      if (value.length <= limit || format === 'jwt') return value.length > MAX_JWT_BYTES ? null : { value, format: 'jwt' };
+      if (value.length <= limit || format === 'jwt')
+        return value.length > MAX_JWT_BYTES ? null : { value, format: 'jwt' };
     }
     const text = JSON.stringify(claims);
     if (text.length > MAX_CLAIMS_BYTES) return null;

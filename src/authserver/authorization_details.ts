@@ -18,8 +18,7 @@ export function readDetails(text: string, types: DetailTypes): Parsed<Authorizat
 /** The same for a value that was parsed already. */
 export function readDetailItems(value: unknown, types: DetailTypes): Parsed<AuthorizationDetail[]> {
   if (!Array.isArray(value)) return unparsed('authorization_details must be a JSON array');
-  if (value.length > MAXIMUM_ITEMS)
-    return unparsed(`authorization_details must have at most ${MAXIMUM_ITEMS} items`);
+  if (value.length > MAXIMUM_ITEMS) return unparsed(`authorization_details must have at most ${MAXIMUM_ITEMS} items`);
   const details: AuthorizationDetail[] = [];
   for (const [index, item] of value.entries()) {
     const type = isJsonObject(item) && typeof item['type'] === 'string' ? types.get(item['type']) : undefined;

@@ -1,20 +1,30 @@
+import { randomBytes } from 'node:crypto';
+import { dirname, join } from 'node:path';
 import type { AuthServerConfig } from '../config/authserver_schema.ts';
 import type { Clock } from '../kernel/clock.ts';
 import { authorityOf, listen } from '../net/listen.ts';
 import { type Answer, createPlainServer } from '../net/plain_server.ts';
 import { stopServer } from '../net/stop.ts';
 import { readServerTls } from '../net/tls.ts';
+import { WorkloadIssuers } from '../oauth/workload_identity.ts';
 import type { Log } from '../telemetry/log.ts';
+import { ClientDirectory } from './client_directory.ts';
 import { makeClients } from './clients.ts';
-import { makeEndpoints, sendError } from './endpoints.ts';
+import { loadDetailTypes } from './detail_types.ts';
+import { sendError } from './endpoints.ts';
+import type { EvaluateIssuance } from './issuance_policy.ts';
+import { KeyRing } from './key_ring.ts';
 import { quietly } from './quiet_start.ts';
-import { loadSigningKeys } from './signing_keys.ts';
-import { UsedIds } from './used_ids.ts';
+import { Registrars } from './registrars.ts';
+import { SoftwareStatements } from './software_statement.ts';
+import { openStore, type Store } from './store.ts';
 
 /** What an authorization server is started with. */
 export interface AuthServerOptions {
   readonly config: AuthServerConfig;
   readonly log: Log;
+  /** The policy that `issuance_policy` names, ready to be asked. */
+  readonly issuancePolicy?: EvaluateIssuance | null;
   /** For lifetimes that this project checks; oidc-provider itself reads the system's clock. */
   readonly clock?: Clock;
 }
@@ -25,37 +35,112 @@ export interface RunningAuthServer {
   readonly issuer: string;
   /** Where it listens: scheme, address and port. */
   readonly address: string;
+  /** Looks at the signing keys now, and does what is due; happens by itself every half minute. */
+  turnKeys(): Promise<void>;
   /** Finishes requests under way, for five seconds at most, and frees the port. */
   close(): Promise<void>;
 }
 
 const STOP_GRACE_MS = 5000;
+/** Seconds; a secret that servers share has no end of its own. */
+const FOREVER = 253_402_300_799;
+const NONCE_SECRET_BYTES = 32; // What oidc-provider wants.
 
 /**
  * Starts the authorization server: machine clients that authenticate with a key, tokens that are bound to a key, and nothing else.
  * @throws ConfigError or Error that says what to do, before anything listens
  */
 export async function startAuthServer(options: AuthServerOptions): Promise<RunningAuthServer> {
-  const { config, log, clock = Date.now } = options;
-  const clients = makeClients(config);
-  const keys = await loadSigningKeys(config.signing_keys_file, log);
-  // Loaded here and not before: who starts a gateway does not carry it.
-  const [{ makeProvider }, { Issuance }] = await quietly(log, () =>
-    Promise.all([import('./provider.ts'), import('./issuance.ts')]),
-  );
-  let answer: Answer = (_request, response) => sendError(response, 503, 'temporarily_unavailable');
-  const { address, tls } = config.listen;
-  const tlsOptions = tls === undefined ? null : readServerTls({ ...tls, client_certificates: 'none' });
-  const server = createPlainServer((request, response) => answer(request, response), tlsOptions);
-  const port = await listen(server, address, config.listen.port);
-  const origin = `${tls === undefined ? 'http' : 'https'}://${authorityOf(address, port)}`;
-  const issuer = config.issuer ?? origin;
-  const issuance = new Issuance({ issuer, clients, used: new UsedIds(clock), clock });
+  const { config, clock = Date.now } = options;
+  if (config.issuance_policy !== undefined && (options.issuancePolicy ?? null) === null) {
+    throw new Error('issuance_policy: the program that starts the server must bring the policy');
+  }
+  const opened: (() => void | Promise<void>)[] = [];
   try {
-    answer = makeEndpoints(makeProvider({ issuer, clients, keys, issuance, log }), issuer);
+    return await start({ ...options, clock }, (close) => opened.push(close));
   } catch (error) {
-    await stopServer(server, { graceMs: 0 });
+    for (const close of opened.reverse()) await close();
     throw error;
   }
-  return { issuer, address: origin, close: async () => void (await stopServer(server, { graceMs: STOP_GRACE_MS })) };
+}
+
+async function start(
+  options: AuthServerOptions & { readonly clock: Clock },
+  opened: (close: () => void | Promise<void>) => void,
+): Promise<RunningAuthServer> {
+  const { config, log, clock } = options;
+  const parts = await openParts(options, opened);
+  const { tls } = config.listen;
+  const tlsOptions = tls === undefined ? null : readServerTls(tls, clock);
+  let answer: Answer = (_request, response) => sendError(response, 503, 'temporarily_unavailable');
+  const server = createPlainServer((request, response) => answer(request, response), tlsOptions);
+  const port = await listen(server, config.listen.address, config.listen.port);
+  opened(async () => void (await stopServer(server, { graceMs: 0 })));
+  const address = `${tls === undefined ? 'http' : 'https'}://${authorityOf(config.listen.address, port)}`;
+  const issuer = config.issuer ?? address;
+  // Loaded here and not before: who starts a gateway does not carry it.
+  const { answerRequests } = await quietly(log, () => import('./answering.ts'));
+  answer = await quietly(log, async () => answerRequests({ ...parts, issuer, options }));
+  const close = async () => {
+    await stopServer(server, { graceMs: STOP_GRACE_MS });
+    parts.keys.close();
+    parts.workloads.close();
+    parts.statements?.close();
+    await parts.store.close();
+  };
+  return { issuer, address, turnKeys: () => parts.keys.turn(), close };
+}
+
+/** Everything that does not depend on where the server listens. */
+export type OpenParts = Awaited<ReturnType<typeof openParts>>;
+
+async function openParts(
+  { config, log, clock }: AuthServerOptions & { readonly clock: Clock },
+  opened: (close: () => void | Promise<void>) => void,
+) {
+  const types = loadDetailTypes(config.authorization_details_types);
+  const configured = makeClients(config, types);
+  const store = await openStore({
+    config: config.storage,
+    databaseFile: join(dirname(config.signing_keys_file), 'authserver.db'),
+    clock,
+    onProblem: (problem) => log.warn({ problem }, 'the storage cannot be reached'),
+  });
+  opened(() => store.close());
+  const keys = await KeyRing.start({
+    file: config.signing_keys_file,
+    store,
+    rotation: config.signing_keys,
+    clock,
+    log,
+  });
+  opened(() => keys.close());
+  const workloads = new WorkloadIssuers(config.workload_issuers, {
+    clock,
+    onKeys: (issuer, { state, problem }) =>
+      problem === null
+        ? log.info({ issuer, state }, 'keys of the workload issuer loaded')
+        : log.warn({ issuer, state, problem }, 'keys of the workload issuer cannot be loaded'),
+  });
+  opened(() => workloads.close());
+  const { registration } = config;
+  const clients = new ClientDirectory({
+    configured,
+    store,
+    unusedSeconds: registration?.unused_seconds ?? FOREVER,
+  });
+  const lifetime = { tokenLifetimeSeconds: config.token_lifetime_seconds };
+  const registrars =
+    registration === undefined ? null : new Registrars(registration, { types, issuers: workloads, ...lifetime, log });
+  const issuers = registration?.software_statements?.issuers;
+  const statements = issuers === undefined ? null : new SoftwareStatements(issuers, clock);
+  opened(() => statements?.close());
+  return { types, store, keys, workloads, clients, registrars, statements, nonceSecret: await nonceSecret(store) };
+}
+
+/** One secret for all servers that share the store, so that each knows the nonces of the others, also after a restart. */
+async function nonceSecret(store: Store): Promise<Buffer> {
+  const value = randomBytes(NONCE_SECRET_BYTES).toString('base64url');
+  const standing = await store.insert({ kind: 'secret', id: 'dpop_nonce', value, until: FOREVER });
+  return Buffer.from(standing, 'base64url');
 }

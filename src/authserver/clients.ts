@@ -15,6 +15,7 @@ import { readClientKeys } from '../config/load_authserver.ts';
 import { jwkThumbprint } from '../oauth/thumbprint.ts';
 import { checkCeiling, type DetailTypes } from './detail_types.ts';
 import type { JobRules } from './job_claims.ts';
+import { GRANT_TYPES } from './metadata.ts';
 import type { WorkloadRule } from './workload_rule.ts';
 
 /** What a client may have at most. */
@@ -29,6 +30,8 @@ export interface Ceiling {
 export interface ClientRecord {
   readonly clientId: string;
   readonly method: AuthMethod;
+  /** Grants that it may use. */
+  readonly grantTypes: readonly string[];
   readonly keys: { readonly keys: readonly Record<string, unknown>[] } | null;
   /** What names its certificate, for `tls_client_auth`. */
   readonly certificateName: Readonly<Record<string, string>>;
@@ -66,6 +69,7 @@ function makeClient(client: ClientConfig, lifetime: number): ClientRecord {
   return {
     clientId: client.client_id,
     method: client.token_endpoint_auth_method,
+    grantTypes: Object.values(GRANT_TYPES),
     keys: keysOf(client),
     certificateName: Object.fromEntries(names),
     binding: bindingOf(client),
@@ -86,6 +90,7 @@ function makeResourceServer(server: ResourceServerConfig): ClientRecord {
   return {
     clientId: server.client_id,
     method: 'private_key_jwt',
+    grantTypes: [],
     keys: keysOf(server),
     certificateName: {},
     binding: { dpop: true, certificate: false },
@@ -125,11 +130,11 @@ function keyOfCertificate(file: string): Record<string, unknown> {
 }
 
 /** A client in the words of RFC 7591 §2, as oidc-provider wants it: it has no secret and no redirect. */
-export function clientMetadata(client: ClientRecord, grantTypes: readonly string[]): ClientMetadata {
+export function clientMetadata(client: ClientRecord, grants: readonly string[]): ClientMetadata {
   return {
     client_id: client.clientId,
     token_endpoint_auth_method: client.method,
-    grant_types: [...grantTypes],
+    grant_types: [...grants],
     response_types: [],
     redirect_uris: [],
     ...(client.keys === null ? {} : { jwks: client.keys as NonNullable<ClientMetadata['jwks']> }),

@@ -3,14 +3,16 @@ import type { Answer } from '../net/plain_server.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { PresentedCertificate } from './certificate.ts';
 import { readForm } from './form.ts';
-import { ENDPOINTS, GRANT_TYPES } from './metadata.ts';
-import { type Door, INNER_GRANTS } from './provider.ts';
+import { ENDPOINTS, GRANT_TYPES, INNER_GRANTS } from './metadata.ts';
+import type { Door } from './provider.ts';
 import type { RegistrationEndpoint } from './registration_endpoint.ts';
 
 /** What answers. */
 export interface EndpointParts {
   readonly metadata: Readonly<Record<string, unknown>>;
   readonly door: Door;
+  /** Whether there is anybody who may ask about tokens. */
+  readonly introspection: boolean;
   /** The public keys (RFC 7517 §5). */
   readonly publishedKeys: () => Promise<readonly object[]>;
   /** The client that an assertion without `client_id` speaks for; null where none or several could be meant. */
@@ -39,7 +41,6 @@ export function makeEndpoints(parts: EndpointParts): Answer {
   const { registration } = parts;
   const endpoints = new Map<string, Endpoint>([
     [ENDPOINTS.token, { methods: ['POST'], answer: (request, response) => askForToken(request, response, parts) }],
-    [ENDPOINTS.introspection, knock('introspection', parts)],
     [ENDPOINTS.revocation, knock('revocation', parts)],
     [
       ENDPOINTS.jwks,
@@ -56,6 +57,7 @@ export function makeEndpoints(parts: EndpointParts): Answer {
       { methods: READ, answer: (_request, response) => sendJson(response, { body: metadata, caching: 'max-age=300' }) },
     ],
   ]);
+  if (parts.introspection) endpoints.set(ENDPOINTS.introspection, knock('introspection', parts));
   if (registration !== null) {
     endpoints.set(ENDPOINTS.registration, {
       methods: ['POST'],
@@ -128,7 +130,8 @@ async function askForToken(request: IncomingMessage, response: ServerResponse, p
 
 /** RFC 7523 §2.1: a client that authenticates in no other way need not name itself, since the assertion says who it is. */
 function nameClient(form: URLSearchParams, { clientOfAssertion }: EndpointParts): void {
-  const assertion = form.get('grant_type') === GRANT_TYPES.jwtBearer ? form.get('assertion') : form.get('subject_token');
+  const assertion =
+    form.get('grant_type') === GRANT_TYPES.jwtBearer ? form.get('assertion') : form.get('subject_token');
   if (assertion === null || form.has('client_id') || form.has('client_assertion')) return;
   const clientId = clientOfAssertion(assertion);
   if (clientId !== null) form.set('client_id', clientId);

@@ -5,9 +5,9 @@ import type { AccessTokens, TokenClaims } from './access_tokens.ts';
 import { assertionOf } from './client_assertion.ts';
 import type { ClientDirectory } from './client_directory.ts';
 import type { ClientRecord } from './clients.ts';
+import type { KeyRing } from './key_ring.ts';
 import { SIGNING_ALGORITHM } from './metadata.ts';
 import type { AuthenticatedRequest } from './provider.ts';
-import type { KeyRing } from './key_ring.ts';
 import { claimUses } from './single_use.ts';
 import type { Store } from './store.ts';
 

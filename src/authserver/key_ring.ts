@@ -103,9 +103,14 @@ export class KeyRing {
   /** Looks at the file and at the ages of the keys, and does what is due. Never rejects. */
   turn(): Promise<void> {
     // One after the other, so that no two make a successor.
-    this.#turning = this.#turning.then(() => this.#turn()).catch((error: Error) => {
-      this.#options.log.warn({ problem: error.message }, 'the signing keys could not be renewed; the ones before stay');
-    });
+    this.#turning = this.#turning
+      .then(() => this.#turn())
+      .catch((error: Error) => {
+        this.#options.log.warn(
+          { problem: error.message },
+          'the signing keys could not be renewed; the ones before stay',
+        );
+      });
     return this.#turning;
   }
 

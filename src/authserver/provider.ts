@@ -13,17 +13,11 @@ import { type CertificateName, hasCertificateName } from '../net/certificate_nam
 import type { Log } from '../telemetry/log.ts';
 import type { PresentedCertificate } from './certificate.ts';
 import { type ClientRecord, clientMetadata } from './clients.ts';
-import { CLIENT_ALGORITHMS, ENDPOINTS, GRANT_TYPES } from './metadata.ts';
+import { CLIENT_ALGORITHMS, ENDPOINTS, GRANT_TYPES, INNER_GRANTS } from './metadata.ts';
 import { StoreUnavailable } from './store.ts';
 
 /** Seconds that clocks may differ. */
 export const CLOCK_TOLERANCE = 10;
-
-/** Endpoints that clients authenticate at, other than the token endpoint. To oidc-provider they are grants of names that nobody can send. */
-export const INNER_GRANTS = {
-  introspection: 'urn:sallyport:endpoint:introspection',
-  revocation: 'urn:sallyport:endpoint:revocation',
-} as const;
 
 /** Parameters of the grants, beside those by which a client authenticates. */
 const PARAMETERS: Readonly<Record<string, readonly string[]>> = {
@@ -49,6 +43,8 @@ export type Handler = (ctx: AuthenticatedRequest) => Promise<void>;
 /** What the provider is made of. */
 export interface ProviderParts {
   readonly issuer: string;
+  /** Grants that end in a token here; others do not exist. */
+  readonly grants: readonly string[];
   /** A private key; nothing is signed with it here. */
   readonly jwk: object;
   readonly findClient: (clientId: string) => Promise<ClientRecord | null>;
@@ -106,6 +102,8 @@ export function makeDoor(parts: ProviderParts): Door {
     inner.headers['x-forwarded-host'] = host;
     inner.push(body);
     inner.push(null);
+    // Else node:http takes it for a request that broke off, and ends the connection with it.
+    inner.complete = true;
     callback(inner, response);
   };
 }
@@ -118,8 +116,9 @@ function makeProvider(parts: ProviderParts): Provider {
     handler(ctx as AuthenticatedRequest).catch((error: unknown) => {
       throw error instanceof StoreUnavailable ? unavailable(error.message) : error;
     });
-  for (const [grant, own] of Object.entries(PARAMETERS)) {
-    provider.registerGrantType(grant, answering(parts.issueToken), [...COMMON, ...own], ['resource', 'audience']);
+  for (const grant of parts.grants) {
+    const parameters = [...COMMON, ...(PARAMETERS[grant] ?? [])];
+    provider.registerGrantType(grant, answering(parts.issueToken), parameters, ['resource', 'audience']);
   }
   const about = ['token', 'token_type_hint'];
   provider.registerGrantType(INNER_GRANTS.introspection, answering(parts.introspect), about);
@@ -137,10 +136,10 @@ export function unavailable(detail: string): Error {
 }
 
 function configure(parts: ProviderParts): Configuration {
-  const { findClient, nonce } = parts;
+  const { nonce } = parts;
   return {
     jwks: { keys: [parts.jwk] as NonNullable<Configuration['jwks']>['keys'] },
-    adapter: (name) => (name === 'Client' ? clientsOnly(findClient) : NOTHING_STORED),
+    adapter: (name) => (name === 'Client' ? clientsOnly(parts) : NOTHING_STORED),
     routes: { token: ENDPOINTS.token },
     clientAuthMethods: ['private_key_jwt', 'tls_client_auth', 'self_signed_tls_client_auth', 'none'],
     clientDefaults: { id_token_signed_response_alg: 'ES256', grant_types: ['client_credentials'], response_types: [] },
@@ -205,7 +204,7 @@ const NOTHING_STORED: Adapter = {
 };
 
 /** All that oidc-provider ever looks up is a client: its tokens, codes and sessions do not exist. */
-function clientsOnly(findClient: ProviderParts['findClient']): Adapter {
+function clientsOnly({ findClient, grants }: ProviderParts): Adapter {
   return {
     ...NOTHING_STORED,
     find: async (clientId) => {
@@ -213,8 +212,8 @@ function clientsOnly(findClient: ProviderParts['findClient']): Adapter {
         throw unavailable(error.message);
       });
       if (client === null) return undefined;
-      const tokens = client.resourceServer === undefined ? Object.values(GRANT_TYPES) : [];
-      return clientMetadata(client, [...tokens, ...Object.values(INNER_GRANTS)]);
+      const own = client.grantTypes.filter((grant) => grants.includes(grant));
+      return clientMetadata(client, [...own, ...Object.values(INNER_GRANTS)]);
     },
   };
 }

@@ -60,7 +60,11 @@ function aboutClient(ctx: AuthenticatedRequest, client: ClientRecord): Subject {
 }
 
 /** RFC 7523 §2.1, §3. */
-async function byAssertion(ctx: AuthenticatedRequest, client: ClientRecord, issuers: WorkloadIssuers): Promise<Subject> {
+async function byAssertion(
+  ctx: AuthenticatedRequest,
+  client: ClientRecord,
+  issuers: WorkloadIssuers,
+): Promise<Subject> {
   const { assertion } = ctx.oidc.params as Parameters;
   if (typeof assertion !== 'string') throw new errors.InvalidRequest('the parameter assertion is required');
   const refuse = (problem: string) => new errors.InvalidGrant(`the assertion cannot be used: ${problem}`);
@@ -101,7 +105,11 @@ interface About {
   readonly identities: readonly WorkloadIdentity[];
 }
 
-function about(ctx: AuthenticatedRequest, client: ClientRecord, { identity, refuse, actor, identities }: About): Subject {
+function about(
+  ctx: AuthenticatedRequest,
+  client: ClientRecord,
+  { identity, refuse, actor, identities }: About,
+): Subject {
   if (client.workloads.length === 0) {
     throw new errors.UnauthorizedClient('no workload identity speaks for this client');
   }

@@ -92,7 +92,10 @@ function decide(facts: IssuanceFacts, { policy, clock, log }: TokenEndpointParts
   }
   const answer = readPolicyAnswer(values);
   if (!answer.ok) {
-    log.error({ client_id: facts.client.clientId, problem: answer.problem }, 'the issuance policy gave no usable answer');
+    log.error(
+      { client_id: facts.client.clientId, problem: answer.problem },
+      'the issuance policy gave no usable answer',
+    );
     throw new Error('the issuance policy gave no usable answer');
   }
   if (answer.value.allow) return answer.value.grant;

@@ -33,7 +33,8 @@ export const jobClaims = z.strictObject({
     .describe('When the job must have ended, seconds since the Unix epoch. No token lives longer.'),
 });
 
-const jobClaimName = z.enum(Object.keys(jobClaims.shape) as [JobClaimName, ...JobClaimName[]]);
+/** Name of a member of `job`. */
+export const jobClaimName = z.enum(Object.keys(jobClaims.shape) as [JobClaimName, ...JobClaimName[]]);
 
 /** One item of authorization_details (RFC 9396 §2). The JSON Schema of its type says which other members it has. */
 export const authorizationDetail = z.looseObject({

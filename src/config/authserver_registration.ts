@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { ceiling, workload } from './authserver_clients.ts';
+import { ceiling, jobClaimName, workload } from './authserver_clients.ts';
 import { algorithm, file, httpUrl, identifier } from './schema.ts';
 
 /** The part of the authorization server's configuration that says who may register clients (RFC 7591). */
@@ -15,6 +15,10 @@ const initialAccessToken = z.strictObject({
     'File of mode 0600 with the initial access token, at least 32 characters; read again when it changes.',
   ),
   ...ceiling,
+  job_from_assertion: z
+    .array(jobClaimName)
+    .default([...jobClaimName.options])
+    .describe('What its clients may state of a job in their assertions. Absent: everything, as a CI engine knows it.'),
 });
 
 const registeringWorkload = workload.extend({

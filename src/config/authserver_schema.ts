@@ -138,6 +138,12 @@ export const authServerSchema = z
       if (types.indexOf(type) !== index)
         issue(['authorization_details_types', index, 'type'], 'this type is listed twice');
     });
+    config.clients.forEach((entry, index) => {
+      entry.authorization_details.forEach((item, position) => {
+        if (types.includes(item.type)) return;
+        issue(['clients', index, 'authorization_details', position], 'its type is none of authorization_details_types');
+      });
+    });
     if (config.storage.redis !== undefined && config.storage.database_file !== undefined)
       issue(['storage', 'database_file'], 'give redis or database_file, not both');
     if (config.clients.length === 0 && config.registration === undefined)

@@ -56,9 +56,7 @@ function isSubject(subject: string | undefined, expected: string): boolean {
   if (subject === undefined || subject === '') return false;
   const actual = subject.split('\n').reverse().map(partsOf);
   const wanted = splitUnescaped(expected, ',').map(partsOf);
-  return (
-    actual.length === wanted.length && actual.every((parts, index) => parts !== '' && parts === wanted[index])
-  );
+  return actual.length === wanted.length && actual.every((parts, index) => parts !== '' && parts === wanted[index]);
 }
 
 /** One relative distinguished name in one spelling: types in capitals, values unescaped, sorted where there are several. */

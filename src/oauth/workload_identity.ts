@@ -97,6 +97,15 @@ export class WorkloadIssuers {
     };
   }
 
+  /** What a token says of itself, nothing of it verified: only to know whom to treat a request as. Null where nothing can be read. */
+  readUnverified(token: string): Pick<WorkloadIdentity, 'issuer' | 'claims' | 'job'> | null {
+    const jws = parseCompactJws(token, { maxBytes: MAX_BYTES });
+    if (!jws.ok) return null;
+    const { payload: claims } = jws.value;
+    const options = this.#issuers.get(String(claims['iss']))?.options;
+    return options === undefined ? null : { issuer: options.issuer, claims, job: jobOf(claims, options) };
+  }
+
   /** The keys of each issuer, for readiness and metrics. */
   health(): readonly (JwksHealth & { readonly issuer: string })[] {
     return [...this.#issuers].map(([issuer, { keys }]) => ({ issuer, ...keys.health() }));

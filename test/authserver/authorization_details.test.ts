@@ -1,8 +1,19 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { grantDetails, readDetails } from '../../src/authserver/authorization_details.ts';
-import { coversCloudApi } from '../../src/authserver/cloud_api.ts';
-import type { AuthorizationDetail } from '../../src/config/authserver_schema.ts';
+import { loadDetailTypes } from '../../src/authserver/detail_types.ts';
+
+const TYPES = loadDetailTypes([{ type: 'cloud_api' }]);
+const coversCloudApi = (ceiling: AuthorizationDetail, asked: AuthorizationDetail) =>
+  TYPES.get('cloud_api')?.covers(ceiling, asked);
+
+/** An item of the type cloud_api. */
+interface AuthorizationDetail extends Record<string, unknown> {
+  readonly type: string;
+  readonly actions: string[];
+  readonly identifier: string;
+  readonly locations?: string[];
+}
 
 const item = (changes: Partial<AuthorizationDetail> = {}): AuthorizationDetail => ({
   type: 'cloud_api',
@@ -14,7 +25,7 @@ const item = (changes: Partial<AuthorizationDetail> = {}): AuthorizationDetail =
 describe('readDetails', () => {
   it('reads what is well-formed', () => {
     const details = [item(), item({ locations: ['https://cloud.example.com/v1'] })];
-    expect(readDetails(JSON.stringify(details))).toEqual({ ok: true, value: details });
+    expect(readDetails(JSON.stringify(details), TYPES)).toEqual({ ok: true, value: details });
   });
 
   it.each([
@@ -46,13 +57,13 @@ describe('readDetails', () => {
     ['51 items', JSON.stringify(Array.from({ length: 51 }, () => item()))],
     ['more than 8 kB', JSON.stringify([item({ identifier: 'x'.repeat(9000) })])],
   ])('refuses %s', (_what, text) => {
-    expect(readDetails(text).ok).toBe(false);
+    expect(readDetails(text, TYPES).ok).toBe(false);
   });
 
   it('never throws, and its words hold nothing of what was sent', () => {
     fc.assert(
       fc.property(fc.oneof(fc.string(), fc.json()), (text) => {
-        const read = readDetails(text);
+        const read = readDetails(text, TYPES);
         if (!read.ok) expect(read.problem).toMatch(/^authorization_details[\w .:[\]]+$/);
       }),
     );
@@ -101,9 +112,9 @@ describe('grantDetails', () => {
   it('what is granted was asked for whole, and whatever it allows one item of the ceiling allows', () => {
     fc.assert(
       fc.property(fc.array(detail), fc.array(detail), action, identifier, (ceiling, asked, act, resource) => {
-        const granted = grantDetails(ceiling, asked);
+        const granted = grantDetails(TYPES, ceiling, asked);
         expect(asked).toEqual(expect.arrayContaining(granted));
-        for (const one of granted) {
+        for (const one of granted as AuthorizationDetail[]) {
           if (allows(one, act, resource)) expect(ceiling.some((limit) => allows(limit, act, resource))).toBe(true);
         }
       }),
@@ -112,12 +123,12 @@ describe('grantDetails', () => {
 
   it('parts of two items of the ceiling never add up', () => {
     const ceiling = [item({ actions: ['a'] }), item({ actions: ['b'] })];
-    expect(grantDetails(ceiling, [item({ actions: ['a', 'b'] })])).toEqual([]);
-    expect(grantDetails(ceiling, [item({ actions: ['a'] }), item({ actions: ['b'] })])).toHaveLength(2);
+    expect(grantDetails(TYPES, ceiling, [item({ actions: ['a', 'b'] })])).toEqual([]);
+    expect(grantDetails(TYPES, ceiling, [item({ actions: ['a'] }), item({ actions: ['b'] })])).toHaveLength(2);
   });
 
   it('keeps the order asked, and leaves out what is not covered', () => {
     const asked = [item({ actions: ['b'] }), item({ identifier: 'projects/p9' }), item({ actions: ['a'] })];
-    expect(grantDetails([item({ actions: ['a', 'b'] })], asked)).toEqual([asked[0], asked[2]]);
+    expect(grantDetails(TYPES, [item({ actions: ['a', 'b'] })], asked)).toEqual([asked[0], asked[2]]);
   });
 });

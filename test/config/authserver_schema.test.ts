@@ -24,9 +24,24 @@ describe('the configuration of the authorization server', () => {
       version: 1,
       listen: { address: '127.0.0.1', port: 9100, allow_plaintext: false },
       signing_keys_file: '/srv/keys.json',
+      signing_keys: { rotate_after_seconds: 2_592_000, announce_seconds: 3600 },
+      storage: {},
       token_lifetime_seconds: 300,
+      dpop: { nonce: 'off' },
+      authorization_details_types: [{ type: 'cloud_api' }],
+      workload_issuers: [],
+      resource_servers: [],
       log: { level: 'info' },
-      clients: [{ ...CLIENT, scopes: [], authorization_details: [], job: { claims: {}, from_assertion: [] } }],
+      clients: [
+        {
+          ...CLIENT,
+          token_endpoint_auth_method: 'private_key_jwt',
+          workloads: [],
+          scopes: [],
+          authorization_details: [],
+          job: { claims: {}, from_assertion: [] },
+        },
+      ],
     });
   });
 

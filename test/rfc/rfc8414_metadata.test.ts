@@ -25,6 +25,9 @@ describe('RFC 8414 §2, §3: the metadata is true to behaviour', () => {
       grant_types_supported: ['client_credentials'],
       token_endpoint_auth_methods_supported: ['private_key_jwt'],
       token_endpoint_auth_signing_alg_values_supported: ['ES256', 'PS256', 'EdDSA', 'Ed25519'],
+      revocation_endpoint: `${server.issuer}/revoke`,
+      revocation_endpoint_auth_methods_supported: ['private_key_jwt'],
+      revocation_endpoint_auth_signing_alg_values_supported: ['ES256', 'PS256', 'EdDSA', 'Ed25519'],
       dpop_signing_alg_values_supported: ['ES256', 'PS256', 'EdDSA', 'Ed25519'],
       authorization_details_types_supported: ['cloud_api'],
     });
@@ -40,7 +43,7 @@ describe('RFC 8414 §2, §3: the metadata is true to behaviour', () => {
     for (const [name, url] of Object.entries(metadata)) {
       if (!/(_endpoint|_uri)$/.test(name)) continue;
       const { status } = await fetch(String(url));
-      expect([name, status]).toEqual([name, name === 'token_endpoint' ? 405 : 200]);
+      expect([name, status]).toEqual([name, name === 'jwks_uri' ? 200 : 405]);
     }
   });
 
