@@ -1,4 +1,6 @@
 import { stat } from 'node:fs/promises';
+import { hostname } from 'node:os';
+import { resolve } from 'node:path';
 import { type CryptoKey, compactVerify, importJWK, type JWK } from 'jose';
 import { type Clock, secondsOf } from '../kernel/clock.ts';
 import type { Log } from '../telemetry/log.ts';
@@ -27,6 +29,13 @@ export interface KeyRingOptions {
 export interface SigningKeyNow {
   readonly kid: string;
   readonly key: CryptoKey;
+}
+
+/** A public key as it stands in the store. */
+interface PublishedKey {
+  readonly jwk: JWK;
+  /** The file that it is from: its server takes it back when it is there no more. */
+  readonly owner: string;
 }
 
 /** Milliseconds between two looks at the file and the ages of the keys. */
@@ -82,7 +91,7 @@ export class KeyRing {
     const now = secondsOf(this.#options.clock());
     if (now - this.#others.at >= REMEMBERED_SECONDS) {
       const texts = await this.#options.store.list('key').catch(() => null);
-      if (texts !== null) this.#others = { keys: texts.map((text) => JSON.parse(text) as JWK), at: now };
+      if (texts !== null) this.#others = { keys: texts.map((text) => readPublished(text).jwk), at: now };
     }
     const known = new Set(own.map(({ kid }) => kid));
     return [...own, ...this.#others.keys.filter(({ kid }) => !known.has(kid))];
@@ -142,6 +151,7 @@ export class KeyRing {
     const age = Math.floor(mtimeMs / 1000);
     await this.#use(keys.map((key) => ({ iat: age, ...key })));
     this.#version = `${mtimeMs} ${size} ${ino}`;
+    this.#publishedAt = Number.NEGATIVE_INFINITY;
   }
 
   async #use(keys: readonly SigningJwk[]): Promise<void> {
@@ -168,16 +178,26 @@ export class KeyRing {
     if (!due && kept.length === this.#keys.length) return;
     // Published before it can sign, also where it signs at once.
     await this.#use(kept);
-    await this.#publish(now, true);
+    this.#publishedAt = Number.NEGATIVE_INFINITY;
+    await this.#publish(now);
     await writeSigningKeys(file, { keys: kept });
   }
 
-  async #publish(now: number, must = false): Promise<void> {
-    if (!must && now - this.#publishedAt < PUBLISH_EVERY_SECONDS) return;
+  async #publish(now: number): Promise<void> {
+    if (now - this.#publishedAt < PUBLISH_EVERY_SECONDS) return;
+    const { store, file } = this.#options;
+    const owner = `${store.shared ? hostname() : ''} ${resolve(file)}`;
     for (const key of this.#keys) {
-      const value = JSON.stringify(publicPart(key));
-      await this.#options.store.put({ kind: 'key', id: key.kid ?? '', value, until: now + PUBLISHED_SECONDS });
+      const value = JSON.stringify({ jwk: publicPart(key), owner } satisfies PublishedKey);
+      await store.put({ kind: 'key', id: key.kid ?? '', value, until: now + PUBLISHED_SECONDS });
     }
+    // A key that was taken out of the file is good no more, also where it was taken out because it leaked.
+    for (const text of await store.list('key')) {
+      const other = readPublished(text);
+      const { kid = '' } = other.jwk;
+      if (other.owner === owner && !this.#keys.some((key) => key.kid === kid)) await store.remove('key', kid);
+    }
+    this.#others = { keys: [], at: Number.NEGATIVE_INFINITY };
     this.#publishedAt = now;
   }
 
@@ -195,6 +215,10 @@ export class KeyRing {
   #isOver({ nbf = 0 }: SigningJwk, now: number): boolean {
     return this.#keys.some((other) => (other.nbf ?? 0) > nbf && (other.nbf ?? 0) + OVERLAP_SECONDS <= now);
   }
+}
+
+function readPublished(text: string): PublishedKey {
+  return JSON.parse(text) as PublishedKey;
 }
 
 function publicPart({ kty, crv, x, y, kid }: SigningJwk): JWK {

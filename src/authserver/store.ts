@@ -25,6 +25,8 @@ export interface Entry {
  * at once succeeds for exactly one. Rejects with `StoreUnavailable` when nothing can be said; then the request is refused, never let through.
  */
 export interface Store {
+  /** Whether servers on other machines may use it too. */
+  readonly shared: boolean;
   /** Writes an entry that is not there. @returns the value that stands there now: its own, or that of who was first */
   insert(entry: Entry): Promise<string>;
   /** Writes an entry, whether it is there or not. */

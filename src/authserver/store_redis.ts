@@ -27,6 +27,7 @@ return 1`;
  * that can be listed stand in a sorted set by their end besides, which names what exists and never decides whether it does.
  */
 export class RedisStore implements Store {
+  readonly shared = true;
   readonly #client: ReturnType<typeof connectRedis>;
   readonly #prefix: string;
   readonly #clock: Clock;

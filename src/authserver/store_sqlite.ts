@@ -42,6 +42,7 @@ interface Statements {
  * moment; a power failure may lose the last moments (WAL, synchronous NORMAL).
  */
 export class SqliteStore implements Store {
+  readonly shared = false;
   readonly #database: DatabaseSync;
   readonly #statements: Statements;
   readonly #clock: Clock;
