@@ -1,6 +1,7 @@
 import { Command } from 'commander';
+import type { AuthServerConfig } from '../config/authserver_schema.ts';
 import { loadAuthServerConfig } from '../config/load_authserver.ts';
-import { createLog } from '../telemetry/log.ts';
+import { createLog, type Log } from '../telemetry/log.ts';
 import { untilStopped } from './until_stopped.ts';
 
 /** `sallyport authserver --config FILE`: issues tokens that are bound to a key. */
@@ -12,11 +13,20 @@ export function authserverCommand(): Command {
       const config = loadAuthServerConfig(options.config);
       const log = createLog({ level: config.log.level });
       const { startAuthServer } = await import('../authserver/authserver.ts');
-      const server = await startAuthServer({ config, log });
+      const policy = await startPolicy(config, log);
+      const server = await startAuthServer({ config, log, issuancePolicy: policy?.evaluate ?? null });
       log.info({ issuer: server.issuer, address: server.address }, `ready: ${server.issuer}`);
       const signal = await untilStopped();
       log.info({ signal }, 'stopping');
       await server.close();
+      policy?.close();
       log.info('stopped');
     });
+}
+
+/** The issuance policy, where the configuration names one. */
+async function startPolicy({ issuance_policy: files }: AuthServerConfig, log: Log) {
+  if (files === undefined) return null;
+  const { startIssuancePolicy } = await import('../issuance/issuance_policy.ts');
+  return startIssuancePolicy(files, log);
 }

@@ -54,7 +54,7 @@ const detailType = z.strictObject({
 
 const issuancePolicy = z.strictObject({
   path: file.describe('A folder of Rego.'),
-  entrypoint: entrypoint.default('sallyport/issuance').describe('The rule that is asked, as a path below data.'),
+  entrypoint: entrypoint.default('token_issuance/decision').describe('The rule that is asked, as a path below data.'),
   data: z.array(file).default([]).describe('JSON or YAML files merged into data, after those in the folder.'),
   watch: z.boolean().default(true).describe('Rebuild when a file changes.'),
 });

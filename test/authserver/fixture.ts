@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type JWTPayload, SignJWT } from 'jose';
 import { type RunningAuthServer, startAuthServer } from '../../src/authserver/authserver.ts';
+import type { EvaluateIssuance } from '../../src/authserver/issuance_policy.ts';
 import { parseAuthServerConfig } from '../../src/config/load_authserver.ts';
 import { CLIENT_ASSERTION_TYPE, makeClientAssertion } from '../../src/oauth/client_assertion.ts';
 import { makeProof } from '../../src/oauth/dpop_proof.ts';
@@ -34,7 +35,12 @@ export interface TestServer extends RunningAuthServer {
 /** Starts a server whose client `ci` may have some things and not others; `changes` go into the client, `more` beside it. */
 export async function startTestServer(
   changes: Record<string, unknown> = {},
-  more: { server?: Record<string, unknown>; clients?: Record<string, unknown>[]; clock?: () => number } = {},
+  more: {
+    server?: Record<string, unknown>;
+    clients?: Record<string, unknown>[];
+    clock?: () => number;
+    policy?: EvaluateIssuance;
+  } = {},
 ): Promise<TestServer> {
   const directory = await mkdtemp(join(tmpdir(), 'sallyport-authserver-'));
   const clientKey = await importSigningKey(await generatePrivateJwk());
@@ -61,7 +67,12 @@ export async function startTestServer(
     directory,
   );
   const { log, lines } = recordingLog();
-  const running = await startAuthServer({ config, log, ...(more.clock === undefined ? {} : { clock: more.clock }) });
+  const running = await startAuthServer({
+    config,
+    log,
+    issuancePolicy: more.policy ?? null,
+    ...(more.clock === undefined ? {} : { clock: more.clock }),
+  });
   const close = async () => {
     await running.close();
     await rm(directory, { recursive: true, force: true });
