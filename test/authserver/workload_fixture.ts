@@ -28,6 +28,7 @@ export async function startWorkloadServer(
     server?: Record<string, unknown>;
     issuer?: Record<string, unknown>;
     clients?: Record<string, unknown>[];
+    clock?: () => number;
   } = {},
 ): Promise<WorkloadServer> {
   const keys = await mkdtemp(join(tmpdir(), 'sallyport-ci-'));
@@ -56,6 +57,7 @@ export async function startWorkloadServer(
         },
         ...(more.clients ?? []),
       ],
+      ...(more.clock === undefined ? {} : { clock: more.clock }),
     },
   );
   const close = async () => {
