@@ -112,6 +112,10 @@ function makeProvider(parts: ProviderParts): Provider {
   const provider = new Provider(parts.issuer, configure(parts));
   // The scheme and host that the door puts into these headers; what a client sends never comes here.
   provider.proxy = true;
+  provider.use(async (ctx, next) => {
+    await next();
+    if (ctx.status === 503) ctx.set('retry-after', '5');
+  });
   const answering = (handler: Handler) => (ctx: TokenEndpointGrantContext) =>
     handler(ctx as AuthenticatedRequest).catch((error: unknown) => {
       throw error instanceof StoreUnavailable ? unavailable(error.message) : error;
@@ -182,8 +186,7 @@ function configure(parts: ProviderParts): Configuration {
     assertJwtClientAuthClaimsAndHeader: (ctx, claims, header) => parts.checkAssertion(ctx, claims, header),
     clientBasedCORS: () => false, // No browser is a client here.
     // Errors are JSON whatever the Accept header says (RFC 6749 §5.2).
-    renderError: (ctx, out, error) => {
-      if ((error as { status?: number }).status === 503) ctx.set('retry-after', '5');
+    renderError: (ctx, out) => {
       ctx.body = out;
     },
   };

@@ -40,9 +40,20 @@ function alternativeNames(text: string, kind: string): string[] {
     // What cannot be read whole has no names.
     if (match === null) return [];
     const [, found, value = ''] = match;
-    if (found === kind) names.push(value.startsWith('"') ? (JSON.parse(value) as string) : value);
+    const name = plainName(value);
+    if (name === null) return [];
+    if (found === kind) names.push(name);
   }
   return names;
+}
+
+function plainName(value: string): string | null {
+  if (!value.startsWith('"')) return value;
+  try {
+    return JSON.parse(value) as string;
+  } catch {
+    return null;
+  }
 }
 
 function canonicalIp(address: string): string {
