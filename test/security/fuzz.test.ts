@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { readRequests } from '../support/read_requests.ts';
 import { readAnswers } from './answers.ts';
+import { FUZZ_TIMEOUT, fuzzed } from './fuzzing.ts';
 import { chunked, get, post } from './messages.ts';
 import { answersOn, BUILDS, eventually, PROJECT, Wire } from './wire.ts';
 
@@ -101,34 +102,38 @@ async function send(message: string): Promise<{ readonly statuses: number[]; rea
 }
 
 describe('good requests with some bytes changed', () => {
-  it('never a 5xx, never two requests of one, an answer for every record, and the gateway lives on', async () => {
-    await fc.assert(
-      fc.asyncProperty(fc.array(spoilt, { minLength: 30, maxLength: 30 }), async (batch) => {
-        await wire.settleAfterFailure();
-        const mark = wire.upstreamMark();
-        const messages = await Promise.all(
-          batch.map(async ({ template, changes }) => apply(await wire.fill(template), changes)),
-        );
-        const outcomes = await Promise.all(messages.map(send));
-        const statuses = outcomes.flatMap((outcome) => outcome.statuses);
-        for (const [index, { rest }] of outcomes.entries())
-          expect({ rest, of: messages[index] }).toEqual({ rest: '', of: messages[index] });
-        expect(statuses.filter((status) => status >= 500)).toEqual([]);
+  it(
+    'never a 5xx, never two requests of one, an answer for every record, and the gateway lives on',
+    async () => {
+      await fc.assert(
+        fc.asyncProperty(fc.array(spoilt, { minLength: 30, maxLength: 30 }), async (batch) => {
+          await wire.settleAfterFailure();
+          const mark = wire.upstreamMark();
+          const messages = await Promise.all(
+            batch.map(async ({ template, changes }) => apply(await wire.fill(template), changes)),
+          );
+          const outcomes = await Promise.all(messages.map(send));
+          const statuses = outcomes.flatMap((outcome) => outcome.statuses);
+          for (const [index, { rest }] of outcomes.entries())
+            expect({ rest, of: messages[index] }).toEqual({ rest: '', of: messages[index] });
+          expect(statuses.filter((status) => status >= 500)).toEqual([]);
 
-        const requests = wire.upstreamSince(mark).flatMap(readRequests);
-        const complete = requests.filter((request) => request.complete);
-        expect(complete).toHaveLength(statuses.filter((status) => status === 200).length);
-        expect(requests.length).toBeLessThanOrEqual(messages.length);
+          const requests = wire.upstreamSince(mark).flatMap(readRequests);
+          const complete = requests.filter((request) => request.complete);
+          expect(complete).toHaveLength(statuses.filter((status) => status === 200).length);
+          expect(requests.length).toBeLessThanOrEqual(messages.length);
 
-        const records = await wire.nextRecords(statuses.length);
-        expect(records.map(({ status }) => status).sort()).toEqual([...statuses].sort());
-        wire.hangUp();
-        wire.settled = true;
-      }),
-      { numRuns: 12, endOnFailure: true },
-    );
-    const connection = await wire.connect();
-    connection.send(await wire.fill(get()));
-    expect((await answersOn(connection, 1)).answers).toMatchObject([{ status: 200, body: 'ok' }]);
-  }, 90_000);
+          const records = await wire.nextRecords(statuses.length);
+          expect(records.map(({ status }) => status).sort()).toEqual([...statuses].sort());
+          wire.hangUp();
+          wire.settled = true;
+        }),
+        { ...fuzzed(12), endOnFailure: true },
+      );
+      const connection = await wire.connect();
+      connection.send(await wire.fill(get()));
+      expect((await answersOn(connection, 1)).answers).toMatchObject([{ status: 200, body: 'ok' }]);
+    },
+    30_000 + FUZZ_TIMEOUT,
+  );
 });

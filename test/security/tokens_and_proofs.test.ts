@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { signJws } from '../support/sign_jws.ts';
 import { type Outcome, Wire } from '../support/wire.ts';
+import { FUZZ_TIMEOUT, fuzzed } from './fuzzing.ts';
 
 /**
  * Tokens and proofs that nobody thought of, over the wire: correctly signed, and anything inside. Whatever it is, the answer is the caller's
@@ -14,7 +15,7 @@ beforeAll(async () => {
 });
 afterAll(() => wire.close());
 
-const RUNS = { numRuns: 150 };
+const RUNS = fuzzed(150);
 const json = fc.jsonValue({ maxDepth: 3 });
 const text = fc.oneof(
   fc.string({ unit: 'binary', maxLength: 300 }),
@@ -51,7 +52,7 @@ const TOKEN_CLAIMS = [
   ...['status', 'act', 'job', 'acr', 'auth_time', 'roles', 'groups', 'entitlements'],
 ];
 
-describe('tokens and proofs that nobody thought of', { timeout: 60_000 }, () => {
+describe('tokens and proofs that nobody thought of', { timeout: FUZZ_TIMEOUT }, () => {
   it('property: any members of a proof', async () => {
     await fc.assert(
       fc.asyncProperty(changes(PROOF_HEADER), changes(PROOF_CLAIMS), fc.nat(2), async (header, claims, which) => {
