@@ -35,8 +35,6 @@ export interface RunningAuthServer {
   readonly issuer: string;
   /** Where it listens: scheme, address and port. */
   readonly address: string;
-  /** Looks at the signing keys now, and does what is due; happens by itself every half minute. */
-  turnKeys(): Promise<void>;
   /** Finishes requests under way, for five seconds at most, and frees the port. */
   close(): Promise<void>;
 }
@@ -88,7 +86,7 @@ async function start(
     parts.statements?.close();
     await parts.store.close();
   };
-  return { issuer, address, turnKeys: () => parts.keys.turn(), close };
+  return { issuer, address, close };
 }
 
 /** Everything that does not depend on where the server listens. */
