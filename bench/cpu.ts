@@ -1,13 +1,11 @@
 import { readdirSync, readFileSync } from 'node:fs';
 
-/** Clock ticks of /proc/PID/stat in a second: 100 on every Linux that Node.js runs on (sysconf _SC_CLK_TCK). */
-const TICKS_PER_SECOND = 100;
 const PAGE_BYTES = 4096;
 
 /** What a process and all its descendants have used. */
 export interface Usage {
-  /** Microseconds of CPU, user and system, with ended and waited-for children. */
-  readonly cpuUs: number;
+  /** Microseconds of CPU, user and system, by process. */
+  readonly cpuUs: ReadonlyMap<number, number>;
   /** Bytes of resident memory, pages shared between processes counted in each. */
   readonly rssBytes: number;
 }
@@ -15,7 +13,6 @@ export interface Usage {
 interface Stat {
   readonly pid: number;
   readonly parent: number;
-  readonly ticks: number;
   readonly pages: number;
 }
 
@@ -27,14 +24,34 @@ export function usageOf(root: number): Usage {
     before = tree.size;
     for (const { pid, parent } of all) if (tree.has(parent)) tree.add(pid);
   }
-  let ticks = 0;
+  const cpuUs = new Map<number, number>();
   let pages = 0;
   for (const stat of all) {
     if (!tree.has(stat.pid)) continue;
-    ticks += stat.ticks;
+    cpuUs.set(stat.pid, cpuOf(stat.pid));
     pages += stat.pages;
   }
-  return { cpuUs: (ticks * 1_000_000) / TICKS_PER_SECOND, rssBytes: pages * PAGE_BYTES };
+  return { cpuUs, rssBytes: pages * PAGE_BYTES };
+}
+
+/** Microseconds of CPU between two looks, of the processes that are there at the second. */
+export function usedBetween(before: Usage, after: Usage): number {
+  let used = 0;
+  for (const [pid, cpuUs] of after.cpuUs) used += cpuUs - (before.cpuUs.get(pid) ?? 0);
+  return used;
+}
+
+/** Nanoseconds on a core are the first field of a thread's schedstat; the ticks of /proc/PID/stat are too coarse for cheap programs. */
+function cpuOf(pid: number): number {
+  let nanoseconds = 0;
+  try {
+    for (const thread of readdirSync(`/proc/${pid}/task`)) {
+      nanoseconds += Number.parseInt(readFileSync(`/proc/${pid}/task/${thread}/schedstat`, 'latin1'), 10);
+    }
+  } catch {
+    // A thread or all of them ended in between.
+  }
+  return nanoseconds / 1000;
 }
 
 function readAll(): Stat[] {
@@ -50,14 +67,13 @@ function readAll(): Stat[] {
   return stats;
 }
 
-/** proc(5): the name stands in parentheses and may hold anything; ppid is field 4, utime to cstime 14 to 17, rss 24. */
+/** proc(5): the name stands in parentheses and may hold anything; ppid is field 4, rss 24. */
 function parseStat(line: string): Stat {
   const fields = line.slice(line.lastIndexOf(')') + 2).split(' ');
   const field = (number: number) => Number(fields[number - 3]);
   return {
     pid: Number.parseInt(line, 10),
     parent: field(4),
-    ticks: field(14) + field(15) + field(16) + field(17),
     pages: field(24),
   };
 }

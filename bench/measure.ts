@@ -1,5 +1,5 @@
 import type { Contender } from './contenders/contender.ts';
-import { usageOf } from './cpu.ts';
+import { usageOf, usedBetween } from './cpu.ts';
 import { sendAll } from './load.ts';
 import { BAD_KINDS, type Caller, makeRequests } from './requests.ts';
 
@@ -27,8 +27,8 @@ export async function measure(
   expectOnly(contender, result.statuses, status);
   const count = requests.length;
   return {
-    cpuUs: (after.cpuUs - own.cpuUs) / count,
-    redisUs: ((redisAfter?.cpuUs ?? 0) - (redis?.cpuUs ?? 0)) / count,
+    cpuUs: usedBetween(own, after) / count,
+    redisUs: redis === null || redisAfter === null ? 0 : usedBetween(redis, redisAfter) / count,
     perSecond: count / result.seconds,
     rssBytes: after.rssBytes,
   };

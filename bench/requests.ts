@@ -43,9 +43,16 @@ export interface Caller {
   readonly otherKey: KeyPair;
 }
 
+/** What tokens of a run say beside what all of them say. */
+export interface TokenOptions {
+  /** Who signs; absent: a key of its own. */
+  readonly issuer?: KeyPair;
+  /** Items of `authorization_details` that do not cover the call, before the one that does. */
+  readonly otherDetails?: number;
+}
+
 /** Makes the caller of a run. `port`: what is signed in htu. */
-export function makeCaller(port: number): Caller {
-  const issuer = makeKey();
+export function makeCaller(port: number, { issuer = makeKey(), otherDetails = 0 }: TokenOptions = {}): Caller {
   const jobKey = makeKey();
   const now = Math.floor(Date.now() / 1000);
   const claims = {
@@ -58,6 +65,11 @@ export function makeCaller(port: number): Caller {
     exp: now + TOKEN_LIFE_SECONDS,
     scope: 'projects:read builds:read builds:write',
     authorization_details: [
+      ...Array.from({ length: otherDetails }, (_, index) => ({
+        type: 'cloud_api',
+        actions: ['projects.get'],
+        identifier: `projects/other-${index}`,
+      })),
       { type: 'cloud_api', actions: ['projects.get', 'builds.list', 'builds.create'], identifier: 'projects/p1' },
     ],
     cnf: { jkt: thumbprintOf(jobKey) },
@@ -72,18 +84,38 @@ export function makeCaller(port: number): Caller {
   };
 }
 
-/** Makes requests with fresh proofs, a jti of its own in each, in as many threads as there are cores. */
-export async function makeRequests(caller: Caller, kind: Kind, count: number): Promise<Buffer[]> {
+/** Makes callers of one issuer, each with a key and a token of its own. */
+export function makeCallers(port: number, count: number): Caller[] {
+  const issuer = makeKey();
+  return Array.from({ length: count }, () => makeCaller(port, { issuer }));
+}
+
+/**
+ * Makes requests with fresh proofs, a jti of its own in each, in as many threads as there are cores.
+ * @param callers who sends them: one, or several that take turns
+ */
+export async function makeRequests(callers: Caller | readonly Caller[], kind: Kind, count: number): Promise<Buffer[]> {
+  const all = Array.isArray(callers) ? (callers as readonly Caller[]) : [callers as Caller];
   const threads = count < 500 ? 1 : availableParallelism();
   const parts = Array.from({ length: threads }, async (_, index) => {
     const share = Math.floor(count / threads) + (index < count % threads ? 1 : 0);
-    if (threads === 1) return Array.from({ length: share }, () => makeRequest(caller, kind));
-    const worker = new Worker(new URL(import.meta.url), { workerData: { caller, kind, count: share } });
+    const own = threads === 1 ? all : shareOf(all, index, threads);
+    if (threads === 1) return makeShare(own, kind, share);
+    const worker = new Worker(new URL(import.meta.url), { workerData: { callers: own, kind, count: share } });
     const [made] = (await once(worker, 'message')) as [Uint8Array[]];
     await worker.terminate();
     return made.map((bytes) => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength));
   });
   return (await Promise.all(parts)).flat();
+}
+
+/** The callers of one thread; all of them where there are fewer than threads. */
+function shareOf(callers: readonly Caller[], index: number, threads: number): readonly Caller[] {
+  return callers.length < threads ? callers : callers.filter((_, place) => place % threads === index);
+}
+
+function makeShare(callers: readonly Caller[], kind: Kind, count: number): Buffer[] {
+  return Array.from({ length: count }, (_, index) => makeRequest(callers[index % callers.length] as Caller, kind));
 }
 
 function makeRequest(caller: Caller, kind: Kind): Buffer {
@@ -142,7 +174,7 @@ function encoded(part: object): string {
   return Buffer.from(JSON.stringify(part)).toString('base64url');
 }
 
-if (!isMainThread && workerData?.caller !== undefined) {
-  const { caller, kind, count } = workerData as { caller: Caller; kind: Kind; count: number };
-  parentPort?.postMessage(Array.from({ length: count }, () => makeRequest(caller, kind)));
+if (!isMainThread && workerData?.callers !== undefined) {
+  const { callers, kind, count } = workerData as { callers: readonly Caller[]; kind: Kind; count: number };
+  parentPort?.postMessage(makeShare(callers, kind, count));
 }

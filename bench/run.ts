@@ -32,6 +32,8 @@ const given = parseArgs({ options: OPTIONS }).values;
 const QUICK = given.quick;
 const ROUNDS = Number(given.rounds ?? (QUICK ? 2 : 5));
 const REQUESTS = Number(given.requests ?? (QUICK ? 1000 : 2500));
+/** In the first batch of each contender: V8 has compiled what is hot by then. */
+const WARM_UP = 12_000;
 const CONNECTIONS = 32;
 const LAYERS: readonly Layer[] = ['token', 'dpop', 'memory', 'redis', 'policy', 'record'];
 /** Kinds of traffic, the status that is right for each, and who gets it. */
@@ -103,7 +105,7 @@ async function rounds(contenders: readonly Contender[], caller: Caller): Promise
   const measured: Measured = { samples: new Map(), verifyUs: [] };
   for (let round = 0; round <= ROUNDS; round++) {
     for (const { kind, status, to } of TRAFFIC) {
-      const requests = await makeRequests(caller, kind, REQUESTS);
+      const requests = await makeRequests(caller, kind, round === 0 && kind === 'get' ? WARM_UP : REQUESTS);
       for (const contender of contenders.filter(to)) {
         const sample = await measure(contender, requests, { connections: CONNECTIONS, status });
         if (kind === 'get') await expectRefusals(contender, caller, requests);

@@ -3,7 +3,7 @@ import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { serialize } from 'node:v8';
 import { buildConfiguredPolicy } from '../../src/gateway/policy_build.ts';
-import { freePort, type Place, type Program } from '../place.ts';
+import { freePort, type Place } from '../place.ts';
 import { ISSUER, RESOURCE } from '../requests.ts';
 import type { Contender, Setting } from './contender.ts';
 import { startRedisFor } from './redis.ts';
@@ -19,19 +19,26 @@ const ALL = { token: true, proof: true, replay: true };
 export interface GatewayRun {
   readonly processes: 1 | 2;
   readonly redisCpus: string | undefined;
-  /** Where the sampling profiler writes when the gateway ends; absent: it does not run. */
-  readonly profileFolder?: string;
+  /** Tells runs of the same number of processes apart. */
+  readonly name?: string;
+  /** What is configured otherwise; files that it needs go to the folder. */
+  readonly change?: ((config: BenchConfig, folder: string) => object) | undefined;
+  /** Where Redis is, if not in a server of this gateway's own: behind a proxy that takes its time. */
+  readonly redisPort?: (own: number) => Promise<number>;
+  /** Port of the inspector, for the sampling profiler; absent: there is none. */
+  readonly inspectorPort?: number;
 }
 
 /** The whole gateway as it ships: DPoP, Redis, starter policy, record in a file, metrics. */
 export async function startGateway(setting: Setting, run: GatewayRun): Promise<Contender> {
-  const { processes, redisCpus, profileFolder } = run;
-  const name = `gateway-${processes}`;
+  const { processes, redisCpus, inspectorPort } = run;
+  const name = run.name ?? `gateway-${processes}`;
   const { place } = setting;
   const redis = await startRedisFor(name, place, redisCpus);
   const port = await freePort();
-  const file = writeConfig(name, setting, { port, processes, redis });
-  const flags = profileFolder === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${profileFolder}`];
+  const redisPort = (await run.redisPort?.(redis.port)) ?? redis.port;
+  const file = writeConfig(name, setting, { port, processes, redisPort, change: run.change });
+  const flags = inspectorPort === undefined ? [] : [`--inspect=127.0.0.1:${inspectorPort}`];
   const args = [...flags, MAIN, 'gateway', '--config', file];
   const cpus = processes === 1 ? setting.cpus : undefined;
   const program = await place.start({ name, command: process.execPath, args, port, cpus });
@@ -68,7 +75,7 @@ export async function startLayer(
   const { place, cpus } = setting;
   const redis = ['token', 'dpop', 'memory'].includes(layer) ? null : await startRedisFor(layer, place, extra.redisCpus);
   const port = await freePort();
-  const file = writeConfig(layer, setting, { port, processes: 1, redis });
+  const file = writeConfig(layer, setting, { port, processes: 1, redisPort: redis?.port ?? null });
   const last = layer === 'memory' || layer === 'redis' ? 'replay' : layer;
   const args = [LAYERS, file, extra.policyFile, String(port), last];
   const program = await place.start({ name: layer, command: process.execPath, args, port, cpus });
@@ -76,20 +83,41 @@ export async function startLayer(
   return { name: TITLES[layer], program, redis, checks };
 }
 
-function writeConfig(
+/** The configuration of a measured gateway, as it stands in its file. */
+export type BenchConfig = ReturnType<typeof makeConfig>;
+
+interface ConfigParts {
+  readonly port: number;
+  readonly processes: number;
+  readonly redisPort: number | null;
+  readonly change?: GatewayRun['change'];
+}
+
+function writeConfig(name: string, setting: Setting, parts: ConfigParts): string {
+  const { folder } = setting.place;
+  const config = makeConfig(name, setting, parts);
+  const file = join(folder, `${fileName(name)}.yaml`);
+  writeFileSync(file, JSON.stringify(parts.change?.(config, folder) ?? config));
+  return file;
+}
+
+function fileName(name: string): string {
+  return name.replace(/[^a-z0-9]+/gi, '_');
+}
+
+function makeConfig(
   name: string,
   { place, caller, upstreamPort }: Setting,
-  { port, processes, redis }: { port: number; processes: number; redis: Program | null },
-): string {
+  { port, processes, redisPort }: ConfigParts,
+) {
   const jwks = join(place.folder, 'jwks.json');
   writeFileSync(jwks, JSON.stringify({ keys: [caller.issuerJwk] }));
-  const prefix = join(place.folder, name.replace(/[^a-z0-9]+/gi, '_'));
   const replay =
-    redis === null
+    redisPort === null
       ? { store: 'memory', memory_limit: 5_000_000 }
       : // A machine that stops this process for a moment is no outage of Redis, and would end the run with a 503.
-        { store: 'redis', redis: { url: `redis://127.0.0.1:${redis.port}`, command_timeout_ms: 5000 } };
-  const config = {
+        { store: 'redis', redis: { url: `redis://127.0.0.1:${redisPort}`, command_timeout_ms: 5000 } };
+  return {
     version: 1,
     listen: { port },
     admin: { port: 0 },
@@ -107,11 +135,8 @@ function writeConfig(
         operations: join(ROOT, 'catalogs/demo_cloud.yaml'),
       },
     ],
-    audit: { sinks: [{ type: 'file', path: `${prefix}.records.jsonl` }] },
+    audit: { sinks: [{ type: 'file', path: join(place.folder, `${fileName(name)}.records.jsonl`) }] },
     processes,
     log: { level: 'error' },
   };
-  const file = `${prefix}.yaml`;
-  writeFileSync(file, JSON.stringify(config));
-  return file;
 }
