@@ -2,6 +2,7 @@ import { writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { serialize } from 'node:v8';
+import { YOUNG_GENERATION } from '../../src/gateway/heap.ts';
 import { buildConfiguredPolicy } from '../../src/gateway/policy_build.ts';
 import { freePort, type Place } from '../place.ts';
 import { ISSUER, RESOURCE } from '../requests.ts';
@@ -39,7 +40,7 @@ export async function startGateway(setting: Setting, run: GatewayRun): Promise<C
   const redisPort = (await run.redisPort?.(redis.port)) ?? redis.port;
   const file = writeConfig(name, setting, { port, processes, redisPort, change: run.change });
   const flags = inspectorPort === undefined ? [] : [`--inspect=127.0.0.1:${inspectorPort}`];
-  const args = [...flags, MAIN, 'gateway', '--config', file];
+  const args = [...flags, YOUNG_GENERATION, MAIN, 'gateway', '--config', file];
   const cpus = processes === 1 ? setting.cpus : undefined;
   const program = await place.start({ name, command: process.execPath, args, port, cpus });
   return { name: `gateway, ${processes} process${processes === 1 ? '' : 'es'}`, program, redis, checks: ALL };

@@ -529,7 +529,14 @@ const limits = z.strictObject({
     .max(10_000)
     .default(100)
     .describe('Requests at the same time on one HTTP/2 connection.'),
-  tokens: z.int().min(1).max(10_000_000).default(100_000).describe('Verified tokens that are remembered, per process.'),
+  tokens: z
+    .int()
+    .min(1)
+    .max(10_000_000)
+    .default(25_000)
+    .describe(
+      'Verified tokens that are remembered, per process: about 1.4 KB each. Others are verified anew, which costs more than everything else of a request.',
+    ),
   stop_grace_ms: milliseconds.default(30_000).describe('How long requests under way may take after SIGTERM.'),
 });
 

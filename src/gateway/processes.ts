@@ -2,6 +2,7 @@ import { availableParallelism } from 'node:os';
 import type { GatewayConfig } from '../config/schema.ts';
 import { createLog, type Log } from '../telemetry/log.ts';
 import { startGateway } from './gateway.ts';
+import { boundHeapGrowth } from './heap.ts';
 import { demandsNonces } from './nonces.ts';
 import { startPrimary } from './primary.ts';
 
@@ -24,6 +25,7 @@ export interface Running {
  * @returns the exit code: 0 when everything ended in order
  */
 export async function runGateway(config: GatewayConfig, told: Promise<NodeJS.Signals>): Promise<number> {
+  boundHeapGrowth();
   const log = createLog({ level: config.log.level });
   warn(config, log);
   let running: Running | null = null;

@@ -6,7 +6,10 @@ import process from 'node:process';
 import { createLog } from '../telemetry/log.ts';
 import type { RememberedDecision } from './decisions.ts';
 import { type RunningGateway, startGateway } from './gateway.ts';
+import { boundHeapGrowth } from './heap.ts';
 import type { ToPrimary, ToWorker } from './messages.ts';
+
+boundHeapGrowth();
 
 let gateway: RunningGateway | null = null;
 let stopping = false;

@@ -7,6 +7,7 @@ import type { PolicyArtifact } from '../policy/artifact.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { WorkersState } from '../telemetry/source_metrics.ts';
 import type { RememberedDecision } from './decisions.ts';
+import { YOUNG_GENERATION } from './heap.ts';
 import { closeLostConnections } from './lost_connections.ts';
 import type { ToPrimary, ToWorker } from './messages.ts';
 
@@ -74,6 +75,7 @@ export class Workers {
     const stdout = this.#mergesStdout ? 'pipe' : 'inherit';
     cluster.setupPrimary({
       exec: WORKER_FILE,
+      execArgv: [...process.execArgv.filter((flag) => flag !== YOUNG_GENERATION), YOUNG_GENERATION],
       serialization: 'advanced',
       stdio: ['ignore', stdout, 'inherit', 'ipc'],
     });

@@ -81,7 +81,7 @@ describe('Dockerfile', () => {
   });
 
   it('ENTRYPOINT and CMD in exec form, so that signals reach the program', () => {
-    expect(execForm(values(final, 'ENTRYPOINT')[0] ?? '')).toEqual(['node', 'dist/main.js']);
+    expect(execForm(values(final, 'ENTRYPOINT')[0] ?? '')).toEqual(['node', '--max-semi-space-size=8', 'dist/main.js']);
     expect(execForm(values(final, 'CMD')[0] ?? '')?.[0]).toBe('gateway');
   });
 
