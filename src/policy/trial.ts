@@ -1,4 +1,5 @@
 import { once } from 'node:events';
+import { getCompileCacheDir } from 'node:module';
 import { Worker } from 'node:worker_threads';
 import type { PolicyArtifact } from './artifact.ts';
 
@@ -32,13 +33,19 @@ const WORKER_FILE = new URL(
  */
 export async function tryPolicy(trial: Trial, timeoutMs: number = TRIAL_TIMEOUT_MS): Promise<void> {
   if (trial.samples.length === 0) return;
-  const worker = new Worker(WORKER_FILE, { workerData: trial, execArgv: [] });
+  const worker = new Worker(WORKER_FILE, { workerData: trial, execArgv: [], env: environment() });
   try {
     const { problem } = await resultOf(worker, timeoutMs);
     if (problem !== null) throw new Error(problem);
   } finally {
     await worker.terminate();
   }
+}
+
+/** Nothing of the gateway's own environment; what Node.js compiled before is not compiled again. */
+function environment(): NodeJS.ProcessEnv {
+  const folder = getCompileCacheDir();
+  return folder === undefined ? {} : { NODE_COMPILE_CACHE: folder };
 }
 
 async function resultOf(worker: Worker, timeoutMs: number): Promise<TrialResult> {
