@@ -10,10 +10,12 @@ import type { KeyRing } from './key_ring.ts';
 import { SIGNING_ALGORITHM } from './metadata.ts';
 import type { Store } from './store.ts';
 
-/** A token that was issued. */
+/** A token that was made. */
 export interface IssuedToken {
   readonly value: string;
   readonly format: 'jwt' | 'opaque';
+  /** Keeps what must be known of it; before that it is worth nothing. */
+  keep(): Promise<void>;
 }
 
 /** Claims of a token of this server, known to be good. */
@@ -56,20 +58,20 @@ export class AccessTokens {
    * Makes a token of its claims: a JWT (RFC 9068), or an opaque one where the resource server wants that or a JWT would be too long to send.
    * Null when it is too long and nobody could ask about it.
    */
-  async issue(claims: TokenClaims): Promise<IssuedToken | null> {
+  async make(claims: TokenClaims): Promise<IssuedToken | null> {
     const server = this.#servers.get(claims.aud);
     const { token_format: format = 'jwt', large_token_bytes: limit = MAX_JWT_BYTES } = server ?? {};
     if (format !== 'opaque') {
       const value = await this.#sign(claims);
       if (value.length <= limit || format === 'jwt')
-        return value.length > MAX_JWT_BYTES ? null : { value, format: 'jwt' };
+        return value.length > MAX_JWT_BYTES ? null : { value, format: 'jwt', keep: nothing };
     }
     const text = JSON.stringify(claims);
     if (text.length > MAX_CLAIMS_BYTES) return null;
     const value = OPAQUE_PREFIX + randomBytes(OPAQUE_BYTES).toString('base64url');
     // By its digest: who reads the store cannot use what is in it.
-    await this.#options.store.put({ kind: 'token', id: sha256Base64url(value), value: text, until: claims.exp });
-    return { value, format: 'opaque' };
+    const entry = { kind: 'token', id: sha256Base64url(value), value: text, until: claims.exp } as const;
+    return { value, format: 'opaque', keep: () => this.#options.store.put(entry) };
   }
 
   /** The claims of a token that this server issued, is not expired and was not taken back; null for everything else. */
@@ -84,11 +86,6 @@ export class AccessTokens {
     const { store } = this.#options;
     await store.put({ kind: 'revoked', id: claims.jti, value: '', until: claims.exp });
     if (token.startsWith(OPAQUE_PREFIX)) await store.remove('token', sha256Base64url(token));
-  }
-
-  /** The resource server whose tokens these are; undefined where none is configured for the resource. */
-  serverOf(resource: string): ResourceServerConfig | undefined {
-    return this.#servers.get(resource);
   }
 
   async #sign(claims: TokenClaims): Promise<string> {
@@ -120,6 +117,8 @@ function isTokenClaims(claims: unknown): claims is TokenClaims {
   const texts = [claims['jti'], claims['client_id'], claims['aud']];
   return texts.every((text) => typeof text === 'string') && typeof claims['exp'] === 'number';
 }
+
+async function nothing(): Promise<void> {}
 
 /** Identifier of a token. */
 export function newTokenId(): string {

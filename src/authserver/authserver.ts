@@ -1,11 +1,13 @@
 import { randomBytes } from 'node:crypto';
 import { dirname, join } from 'node:path';
 import type { AuthServerConfig } from '../config/authserver_schema.ts';
+import { versionOf } from '../files/version.ts';
 import type { Clock } from '../kernel/clock.ts';
 import { authorityOf, listen } from '../net/listen.ts';
 import { type Answer, createPlainServer } from '../net/plain_server.ts';
 import { stopServer } from '../net/stop.ts';
-import { readServerTls } from '../net/tls.ts';
+import { readServerTls, tlsFilesOf } from '../net/tls.ts';
+import { watchTls } from '../net/tls_watch.ts';
 import { WorkloadIssuers } from '../oauth/workload_identity.ts';
 import type { Log } from '../telemetry/log.ts';
 import { ClientDirectory } from './client_directory.ts';
@@ -69,6 +71,8 @@ async function start(
   const { config, log, clock } = options;
   const parts = await openParts(options, opened);
   const { tls } = config.listen;
+  // Before they are read, so that no change falls between.
+  const version = tls === undefined ? '' : versionOf(...tlsFilesOf(tls));
   const tlsOptions = tls === undefined ? null : readServerTls(tls, clock);
   let answer: Answer = (_request, response) => sendError(response, 503, 'temporarily_unavailable');
   const server = createPlainServer((request, response) => answer(request, response), tlsOptions);
@@ -79,7 +83,9 @@ async function start(
   // Loaded here and not before: who starts a gateway does not carry it.
   const { answerRequests } = await quietly(log, () => import('./answering.ts'));
   answer = await quietly(log, async () => answerRequests({ ...parts, issuer, options }));
+  const tlsWatch = tls === undefined ? null : watchTls({ server, files: tls, version }, log);
   const close = async () => {
+    tlsWatch?.close();
     await stopServer(server, { graceMs: STOP_GRACE_MS });
     parts.keys.close();
     parts.workloads.close();
@@ -122,14 +128,15 @@ async function openParts(
   });
   opened(() => workloads.close());
   const { registration } = config;
-  const clients = new ClientDirectory({
-    configured,
-    store,
-    unusedSeconds: registration?.unused_seconds ?? FOREVER,
-  });
   const lifetime = { tokenLifetimeSeconds: config.token_lifetime_seconds };
   const registrars =
     registration === undefined ? null : new Registrars(registration, { types, issuers: workloads, ...lifetime, log });
+  const clients = new ClientDirectory({
+    configured,
+    store,
+    limit: (stored) => registrars?.limit(stored) ?? null,
+    unusedSeconds: registration?.unused_seconds ?? FOREVER,
+  });
   const issuers = registration?.software_statements?.issuers;
   const statements = issuers === undefined ? null : new SoftwareStatements(issuers, clock);
   opened(() => statements?.close());

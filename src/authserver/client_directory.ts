@@ -22,6 +22,8 @@ export interface StoredClient {
 export interface DirectoryOptions {
   readonly configured: Clients;
   readonly store: Store;
+  /** A registered client with what it may have now; null where it may be no more. */
+  readonly limit: (stored: StoredClient) => ClientRecord | null;
   /** Seconds without a token after which a registered client is removed. */
   readonly unusedSeconds: number;
 }
@@ -40,7 +42,9 @@ export class ClientDirectory {
   /** A client by its identifier; null where there is none, or none any more. */
   async known(clientId: string): Promise<ClientRecord | null> {
     const configured = this.#options.configured.get(clientId);
-    return configured ?? (await this.registered(clientId))?.client ?? null;
+    if (configured !== undefined) return configured;
+    const stored = await this.registered(clientId);
+    return stored === null ? null : this.#options.limit(stored);
   }
 
   /** The configured clients. */

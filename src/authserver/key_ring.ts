@@ -2,6 +2,7 @@ import { stat } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { resolve } from 'node:path';
 import { type CryptoKey, compactVerify, importJWK, type JWK } from 'jose';
+import { NO_FILE, versionOf } from '../files/version.ts';
 import { type Clock, secondsOf } from '../kernel/clock.ts';
 import type { Log } from '../telemetry/log.ts';
 import { SIGNING_ALGORITHM } from './metadata.ts';
@@ -85,11 +86,11 @@ export class KeyRing {
     return { kid, key };
   }
 
-  /** The public keys (RFC 7517 §5) of every server that shares the store; where it cannot answer, those known last. */
-  async published(): Promise<readonly JWK[]> {
+  /** The public keys (RFC 7517 §5) of every server that shares the store; where it cannot answer, those known last. `seconds`: how old what is known of the others may be. */
+  async published(seconds: number = REMEMBERED_SECONDS): Promise<readonly JWK[]> {
     const own = this.#keys.map(publicPart);
     const now = secondsOf(this.#options.clock());
-    if (now - this.#others.at >= REMEMBERED_SECONDS) {
+    if (now - this.#others.at >= seconds) {
       const texts = await this.#options.store.list('key').catch(() => null);
       if (texts !== null) this.#others = { keys: texts.map((text) => readPublished(text).jwk), at: now };
     }
@@ -99,7 +100,9 @@ export class KeyRing {
 
   /** Whether a JWT carries the signature of one of the servers. */
   async verify(token: string, kid: unknown): Promise<boolean> {
-    const jwk = (await this.published()).find((one) => one.kid === kid);
+    const find = (keys: readonly JWK[]) => keys.find((one) => one.kid === kid);
+    // Another server may have begun to sign since: looked for once a second at most, whatever is presented.
+    const jwk = find(await this.published()) ?? find(await this.published(1));
     if (jwk === undefined) return false;
     try {
       await compactVerify(token, await importJWK(jwk, SIGNING_ALGORITHM), { algorithms: [SIGNING_ALGORITHM] });
@@ -141,16 +144,12 @@ export class KeyRing {
   /** Reads the file when it changed: another process may share it, and people may replace it. */
   async #read(): Promise<void> {
     const { file, log } = this.#options;
-    const seen = await stat(file).then(
-      ({ mtimeMs, size, ino }) => `${mtimeMs} ${size} ${ino}`,
-      () => '',
-    );
-    if (seen !== '' && seen === this.#version) return;
+    const seen = versionOf(file);
+    if (seen !== NO_FILE && seen === this.#version) return;
     const { keys } = await loadSigningKeys(file, log);
-    const { mtimeMs, size, ino } = await stat(file);
-    const age = Math.floor(mtimeMs / 1000);
+    const age = Math.floor((await stat(file)).mtimeMs / 1000);
     await this.#use(keys.map((key) => ({ iat: age, ...key })));
-    this.#version = `${mtimeMs} ${size} ${ino}`;
+    this.#version = seen === NO_FILE ? versionOf(file) : seen;
     this.#publishedAt = Number.NEGATIVE_INFINITY;
   }
 

@@ -73,6 +73,8 @@ export interface DoorKnock {
 /** Lets oidc-provider find out who a client is, and answers with what its handler made. */
 export type Door = (request: IncomingMessage, response: ServerResponse, knock: DoorKnock) => void;
 
+const CORS_FIELDS = ['access-control-allow-origin', 'access-control-expose-headers', 'vary'];
+
 /** Header fields that oidc-provider gets to see of a request. */
 const PASSED = ['authorization', 'dpop', 'origin', 'accept'];
 
@@ -115,6 +117,8 @@ function makeProvider(parts: ProviderParts): Provider {
   provider.use(async (ctx, next) => {
     await next();
     if (ctx.status === 503) ctx.set('retry-after', '5');
+    // No browser is a client here, and none is told that it could be.
+    for (const name of CORS_FIELDS) ctx.remove(name);
   });
   const answering = (handler: Handler) => (ctx: TokenEndpointGrantContext) =>
     handler(ctx as AuthenticatedRequest).catch((error: unknown) => {

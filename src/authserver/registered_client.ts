@@ -10,12 +10,15 @@ import { grantDetails, readDetailItems } from './authorization_details.ts';
 import { type ClientRecord, nameKeys } from './clients.ts';
 import type { DetailTypes } from './detail_types.ts';
 import { GRANT_TYPES } from './metadata.ts';
-import type { Admission } from './registrars.ts';
+import type { Registrar } from './registrars.ts';
+import type { WorkloadRule } from './workload_rule.ts';
 
 /** What a client of a registration is made with. */
 export interface RegistrationFacts {
   readonly clientId: string;
-  readonly admission: Admission;
+  readonly registrar: Registrar;
+  /** The workload that the client is; none where it is no workload. */
+  readonly workloads: readonly WorkloadRule[];
   readonly types: DetailTypes;
   /** Whether clients are asked for certificates, and whether a CA is configured. */
   readonly certificates: { readonly asked: boolean; readonly authority: boolean };
@@ -32,11 +35,10 @@ export interface MadeClient {
  * it; what it asks for beyond is left out, and the answer says what it got. The problem is a fixed text.
  */
 export function makeRegisteredClient(said: RegisteredMetadata, facts: RegistrationFacts): Parsed<MadeClient> {
-  const { admission, types } = facts;
-  const { ceiling, job } = admission.registrar;
+  const { types, workloads } = facts;
+  const { ceiling, job } = facts.registrar;
   // RFC 7591 §2: left out, it would be client_secret_basic; a client with keys can only mean these.
   const method = said.token_endpoint_auth_method ?? 'private_key_jwt';
-  const workloads = admission.workload === undefined ? [] : [admission.workload.rule];
   const [problem] = findClientProblems({ ...said, token_endpoint_auth_method: method, workloads });
   if (problem !== undefined) return unparsed(`${problem.key}: ${problem.message}`);
   const unusable = unusableHere(method, said, facts);

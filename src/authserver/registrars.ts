@@ -8,7 +8,9 @@ import { sha256Base64url } from '../oauth/thumbprint.ts';
 import { plainClaim } from '../oauth/workload_claims.ts';
 import type { WorkloadIdentity, WorkloadIssuers } from '../oauth/workload_identity.ts';
 import type { Log } from '../telemetry/log.ts';
-import { type Ceiling, lists } from './clients.ts';
+import { grantDetails } from './authorization_details.ts';
+import type { StoredClient } from './client_directory.ts';
+import { type Ceiling, type ClientRecord, lists } from './clients.ts';
 import { checkCeiling, type DetailTypes } from './detail_types.ts';
 import type { JobRules } from './job_claims.ts';
 import { fits, type WorkloadRule } from './workload_rule.ts';
@@ -60,10 +62,12 @@ export class Registrars {
   readonly #tokens: readonly ByToken[];
   readonly #workloads: readonly ByWorkload[];
   readonly #issuers: WorkloadIssuers;
+  readonly #types: DetailTypes;
 
   /** @throws ConfigError or Error that names what is wrong */
   constructor(config: RegistrationConfig, parts: RegistrarsParts) {
     this.#issuers = parts.issuers;
+    this.#types = parts.types;
     this.#tokens = config.initial_access_tokens.map((entry, index) => ({
       file: new BearerTokenFile(entry.token_file, (problem) =>
         parts.log.error({ problem, name: entry.name }, 'an initial access token cannot be used; nobody gets in by it'),
@@ -80,6 +84,23 @@ export class Registrars {
   /** A registrar by its name; undefined when the configuration has it no more. */
   named(name: string): Registrar | undefined {
     return [...this.#tokens, ...this.#workloads].find(({ registrar }) => registrar.name === name)?.registrar;
+  }
+
+  /**
+   * A registered client with what it may have now: never more than its registrar may let it have today. Null where the configuration has its
+   * registrar no more.
+   */
+  limit({ client, by }: StoredClient): ClientRecord | null {
+    const limit = this.named(by)?.ceiling;
+    if (limit === undefined) return null;
+    const { resources, scopes, authorizationDetails, tokenLifetimeSeconds } = client.ceiling;
+    const ceiling = {
+      resources: resources.filter((one) => limit.resources.includes(one)),
+      scopes: scopes.filter((one) => limit.scopes.includes(one)),
+      authorizationDetails: grantDetails(this.#types, limit.authorizationDetails, authorizationDetails),
+      tokenLifetimeSeconds: Math.min(tokenLifetimeSeconds, limit.tokenLifetimeSeconds),
+    };
+    return { ...client, ceiling };
   }
 
   /** Judges the value of an Authorization header. */

@@ -61,7 +61,10 @@ export class RegistrationEndpoint {
     return this.#answer(response, async () => {
       const admission = await this.#admit(request);
       const said = await this.#readMetadata(request);
-      const made = this.#make(said, admission);
+      const { registrar, workload } = admission;
+      const clientId = workload?.clientId ?? `dc_${randomBytes(18).toString('base64url')}`;
+      const workloads = workload === undefined ? [] : [workload.rule];
+      const made = this.#make(said, { clientId, registrar, workloads });
       const stored =
         admission.workload === undefined ? await this.#add(made) : await this.#addWorkload(made, admission);
       this.#parts.log.info({ client_id: made.client.clientId, by: stored.by }, 'client registered');
@@ -141,13 +144,14 @@ export class RegistrationEndpoint {
     throw new Refused(400, 'invalid_software_statement', stated.problem);
   }
 
-  #make(said: ReturnType<typeof metadataOf>, admission: Admission, clientId?: string): MadeClient {
+  #make(
+    said: ReturnType<typeof metadataOf>,
+    facts: Pick<RegistrationFacts, 'clientId' | 'registrar' | 'workloads'>,
+  ): MadeClient {
     const { types, certificates } = this.#parts;
-    const id = clientId ?? admission.workload?.clientId ?? `dc_${randomBytes(18).toString('base64url')}`;
-    const made = makeRegisteredClient(said, { clientId: id, admission, types, certificates });
+    const made = makeRegisteredClient(said, { ...facts, types, certificates });
     if (!made.ok) throw new Refused(400, 'invalid_client_metadata', made.problem);
-    const registered = admission.registrar.name;
-    return { ...made.value, metadata: { ...made.value.metadata, registered_by: registered } };
+    return { ...made.value, metadata: { ...made.value.metadata, registered_by: facts.registrar.name } };
   }
 
   async #add(made: MadeClient): Promise<StoredClient & { accessToken: string }> {
@@ -206,14 +210,13 @@ export class RegistrationEndpoint {
   /** RFC 7592 §2.2: everything is said anew, and judged by what its registrar allows now. */
   async #change(request: IncomingMessage, stored: StoredClient): Promise<StoredClient> {
     const { clients, registrars, log } = this.#parts;
-    const { clientId, isWorkload, workloads } = stored.client;
+    const { clientId, workloads } = stored.client;
     const said = await this.#readMetadata(request);
     if (said.client_id !== clientId) throw new Refused(400, 'invalid_client_metadata', 'client_id is another');
     const registrar = registrars.named(stored.by);
     if (registrar === undefined) throw new Refused(403, 'access_denied', 'who let this client in may do so no more');
-    const made = this.#make(said, { registrar }, clientId);
-    const client = { ...made.client, isWorkload, workloads };
-    const changed = await clients.change(clientId, (standing) => ({ ...standing, client, metadata: made.metadata }));
+    const { client, metadata } = this.#make(said, { clientId, registrar, workloads });
+    const changed = await clients.change(clientId, (standing) => ({ ...standing, client, metadata }));
     if (changed === null) throw busy();
     log.info({ client_id: clientId, by: stored.by }, 'client changed');
     return changed;

@@ -40,8 +40,8 @@ const EVERYTHING: PolicyGrant = { scopes: null, authorizationDetails: null, toke
 
 /**
  * Answers a token request of a client that is known, in this order: what the token will be bound to, whom it is about, what is asked for and
- * lies below the ceiling, what the policy leaves of that; then everything that is good once is claimed, the proof last, so that no refused
- * request burns one; then the token is made. Throws the error of RFC 6749 §5.2 that the client gets; nothing in a description is built from
+ * lies below the ceiling, what the policy leaves of that; then the token is made, and everything that is good once is claimed, the proof last,
+ * so that no refused request burns one. Throws the error of RFC 6749 §5.2 that the client gets; nothing in a description is built from
  * input.
  */
 export async function issueToken(ctx: AuthenticatedRequest, parts: TokenEndpointParts): Promise<void> {
@@ -57,10 +57,11 @@ export async function issueToken(ctx: AuthenticatedRequest, parts: TokenEndpoint
   const granted = narrow(request.allowed, grant);
   refuseNothing(request.asked, granted, 'the issuance policy allows');
   const lifetime = lifetimeOf(facts, grant);
-  await claim(ctx, parts.store, { sender, subject });
   const claims = claimsOf(facts, { issuer: parts.issuer, granted, lifetime });
-  const token = await parts.tokens.issue(claims);
+  const token = await parts.tokens.make(claims);
   if (token === null) throw new errors.InvalidAuthorizationDetails('there are too many for one token');
+  await claim(ctx, parts.store, { sender, subject });
+  await token.keep();
   await parts.clients.used(client, now);
   const scope = granted.scopes.join(' ');
   ctx.body = {

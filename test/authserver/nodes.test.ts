@@ -39,7 +39,11 @@ afterAll(async () => {
 });
 
 /** One server; `name` names its own keys, and the storage is shared unless it is its own. */
-async function start(name: string, storage: Record<string, unknown>): Promise<RegistrationServer> {
+async function start(
+  name: string,
+  storage: Record<string, unknown>,
+  registrar: Record<string, unknown> | null = CEILING,
+): Promise<RegistrationServer> {
   const config = parseAuthServerConfig(
     {
       version: 1,
@@ -52,7 +56,11 @@ async function start(name: string, storage: Record<string, unknown>): Promise<Re
       resource_servers: [
         { client_id: 'gateway', jwks: { keys: [gatewayKey.publicJwk] }, resources: [RESOURCE], token_format: 'auto' },
       ],
-      registration: { initial_access_tokens: [{ name: 'engine', token_file: 'initial', ...CEILING }] },
+      registration: {
+        initial_access_tokens: [
+          { name: registrar === null ? 'another' : 'engine', token_file: 'initial', ...(registrar ?? CEILING) },
+        ],
+      },
     },
     folder,
   );
@@ -198,6 +206,31 @@ describe('a restart with the embedded store', () => {
     await after.close();
     for (const name of readdirSync(folder).filter((one) => /^restart/.test(one)))
       expect([name, statSync(join(folder, name)).mode & 0o777]).toEqual([name, 0o600]);
+  });
+
+  it('a registered client never has more than its initial access token allows now', async () => {
+    const storage = { database_file: 'narrowed.db' };
+    const before = await start('narrowed', storage);
+    const own = await clientKey();
+    const { body } = await register(before, { jwks: { keys: [own.publicJwk] } });
+    const clientId = String(body['client_id']);
+    await before.close();
+
+    const narrower = await start('narrowed', storage, { ...CEILING, scopes: ['builds:read'] });
+    const nonce = (await tokenAs(narrower, clientId, own)).headers.get('dpop-nonce') ?? '';
+    const { makeClientAssertion } = await import('../../src/oauth/client_assertion.ts');
+    const assertion = await makeClientAssertion({ clientId, issuer: ISSUER, key: own, clock: Date.now });
+    const answer = await requestToken(narrower, {
+      assertion,
+      proof: await proofFor(narrower, { nonce }),
+      parameters: { scope: 'builds:read builds:write' },
+    });
+    expect(answer).toMatchObject({ status: 200, body: { scope: 'builds:read' } });
+    await narrower.close();
+
+    const without = await start('narrowed', storage, null);
+    expect(await tokenAs(without, clientId, own)).toMatchObject({ status: 401, body: { error: 'invalid_client' } });
+    await without.close();
   });
 
   it('nothing in the database can be used by who reads it', async () => {

@@ -4,12 +4,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { makeCertificate } from '../support/certificate.ts';
+import { eventually } from '../support/eventually.ts';
 import { assertionFor, proofFor, RESOURCE, startTestServer, type TestServer } from './fixture.ts';
 
 const certificate = makeCertificate({ name: 'authserver', hosts: ['as.example.com'] });
 const ISSUER = 'https://as.example.com';
 let directory: string;
 let server: TestServer;
+let trusted = certificate.cert;
 
 beforeAll(async () => {
   directory = await mkdtemp(join(tmpdir(), 'sallyport-tls-'));
@@ -39,7 +41,7 @@ function send(
       host: '127.0.0.1',
       port,
       servername: 'as.example.com',
-      ca: certificate.cert,
+      ca: trusted,
       agent: false,
     };
     const request = https.request(options, (response) => {
@@ -73,6 +75,25 @@ describe('an authorization server with TLS and an issuer of its own', () => {
     const [status, metadata] = await send('GET', '/.well-known/oauth-authorization-server');
     expect(status).toBe(200);
     expect(metadata).toMatchObject({ issuer: ISSUER, token_endpoint: `${ISSUER}/token`, jwks_uri: `${ISSUER}/jwks` });
+  });
+
+  it('a new certificate is used without a restart, and a broken one is not', async () => {
+    const next = makeCertificate({ name: 'next', hosts: ['as.example.com'] });
+    await writeFile(join(directory, 'as.crt'), 'broken');
+    await eventually('the broken one is refused', () =>
+      server.lines.some(({ message }) => message.startsWith('the new certificate was refused')),
+    );
+    expect((await send('GET', '/jwks'))[0]).toBe(200);
+    await writeFile(join(directory, 'as.key'), next.key);
+    await writeFile(join(directory, 'as.crt'), next.cert);
+    await eventually('the new one is used', () =>
+      send('GET', '/jwks').then(
+        () => false,
+        () => true,
+      ),
+    );
+    trusted = next.cert;
+    expect((await send('GET', '/jwks'))[0]).toBe(200);
   });
 
   it('RFC 9449 §4.3 check 9: htu is the endpoint below the issuer, whatever Host says', async () => {

@@ -111,14 +111,29 @@ describe('RFC 7592 §2.2: a client changes its registration', () => {
   it('a workload stays the workload it is', async () => {
     const key = await clientKey();
     const { body } = await register(server, { jwks: { keys: [key.publicJwk] } }, server.ci.token());
+    const exchange = 'urn:ietf:params:oauth:grant-type:token-exchange';
     const change = {
       client_id: body['client_id'],
       jwks: { keys: [key.publicJwk] },
       scope: 'builds:read',
+      grant_types: ['client_credentials', exchange],
     };
     const token = String(body['registration_access_token']);
     const answer = await send(String(body['registration_client_uri']), { method: 'PUT', token, body: change });
     expect(answer).toMatchObject({ status: 200, body: { scope: 'builds:read' } });
+    const strange = server.ci.token({ claims: { repository_id: '1' } });
+    for (const [subject, status] of [
+      [server.ci.token(), 200],
+      [strange, 400],
+    ] as const) {
+      const parameters = {
+        grant_type: exchange,
+        subject_token: subject,
+        subject_token_type: 'urn:ietf:params:oauth:token-type:jwt',
+        scope: 'builds:read',
+      };
+      expect((await tokenAs(server, String(body['client_id']), key, { parameters })).status).toBe(status);
+    }
   });
 });
 
