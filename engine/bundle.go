@@ -68,29 +68,42 @@ func bundleRead(request *bundleReadRequest) (*bundleReadAnswer, error) {
 	if request.SizeLimit > 0 {
 		reader = reader.WithSizeLimitBytes(request.SizeLimit)
 	}
-	if v := request.Verification; v != nil {
-		keys := map[string]*bundle.KeyConfig{}
-		for id, k := range v.Keys {
-			keys[id] = &bundle.KeyConfig{Key: k.Key, Algorithm: k.Algorithm, Scope: k.Scope}
-		}
-		config := bundle.NewVerificationConfig(keys, v.KeyID, v.Scope, v.Exclude)
-		if err := config.ValidateAndInjectDefaults(keys); err != nil {
-			return nil, badRequest("verification: %v", err)
-		}
-		reader = reader.WithBundleVerificationConfig(config)
-	} else {
-		reader = reader.WithSkipBundleVerification(true)
+	reader, err := withVerification(reader, request.Verification)
+	if err != nil {
+		return nil, err
 	}
 	b, err := reader.Read()
 	if err != nil {
 		return &bundleReadAnswer{Refusal: err.Error()}, nil
 	}
-	data, err := json.Marshal(b.Data)
-	if err != nil {
-		return nil, err
+	content, err := contentOf(&b)
+	return &bundleReadAnswer{Bundle: content}, err
+}
+
+// withVerification makes a signature necessary, or says that none is looked at.
+func withVerification(reader *bundle.Reader, v *verification) (*bundle.Reader, error) {
+	if v == nil {
+		return reader.WithSkipBundleVerification(true), nil
 	}
-	if b.Data == nil {
-		data = []byte("{}")
+	keys := map[string]*bundle.KeyConfig{}
+	for id, k := range v.Keys {
+		keys[id] = &bundle.KeyConfig{Key: k.Key, Algorithm: k.Algorithm, Scope: k.Scope}
+	}
+	config := bundle.NewVerificationConfig(keys, v.KeyID, v.Scope, v.Exclude)
+	if err := config.ValidateAndInjectDefaults(keys); err != nil {
+		return nil, badRequest("verification: %v", err)
+	}
+	return reader.WithBundleVerificationConfig(config), nil
+}
+
+func contentOf(b *bundle.Bundle) (*bundleContent, error) {
+	data := []byte("{}")
+	if b.Data != nil {
+		text, err := json.Marshal(b.Data)
+		if err != nil {
+			return nil, err
+		}
+		data = text
 	}
 	content := &bundleContent{
 		Type: b.Type(), Manifest: b.Manifest, Modules: []module{}, DataText: string(data), Wasm: []bundleWasm{},
@@ -106,7 +119,7 @@ func bundleRead(request *bundleReadRequest) (*bundleReadAnswer, error) {
 		content.Patch = append(content.Patch, map[string]any{"op": op.Op, "path": op.Path, "value": op.Value})
 	}
 	sort.Slice(content.Modules, func(i, j int) bool { return content.Modules[i].Path < content.Modules[j].Path })
-	return &bundleReadAnswer{Bundle: content}, nil
+	return content, nil
 }
 
 type bundleWriteRequest struct {

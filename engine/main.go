@@ -30,6 +30,7 @@ var operations = map[string]func(request []byte) (any, error){
 	"deps":         operation(deps),
 	"eval":         operation(eval),
 	"test":         operation(test),
+	"bundle_open":  operation(bundleOpen),
 	"bundle_read":  operation(bundleRead),
 	"bundle_write": operation(bundleWrite),
 }

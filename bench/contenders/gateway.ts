@@ -61,7 +61,7 @@ const TITLES: Readonly<Record<Layer, string>> = {
 /** Compiles the starter policy for the layers. @returns the file that holds it */
 export async function compileStarterPolicy(place: Place): Promise<string> {
   const path = join(ROOT, 'policies');
-  const artifact = await buildConfiguredPolicy({ path, entrypoint: 'sallyport/decision', data: [], watch: false });
+  const artifact = await buildConfiguredPolicy({ path, entrypoint: 'sallyport/decision', data: [] });
   const file = join(place.folder, 'policy.bin');
   writeFileSync(file, serialize(artifact));
   return file;

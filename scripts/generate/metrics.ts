@@ -6,6 +6,7 @@ const SOURCES: MetricSources = {
   replay: () => [{ kind: 'memory', up: true, entries: 0, first: 0, used: 0, unavailable: 0, losses: 0 }],
   policy: () => ({ revision: '', activatedAt: 0, activations: 0, failures: 0 }),
   shadow: () => ({ revision: null, failures: 0, skipped: 0, pendingFailure: null }),
+  bundles: () => [],
   records: () => ({ available: true, summarized: 0, sinks: [] }),
   connections: () => 0,
 };

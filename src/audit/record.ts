@@ -134,7 +134,8 @@ interface Pieces {
 function compose(evidence: Evidence, { frame, moment, parts, custom }: Pieces): string {
   const revision = evidence.policyRevision ?? evidence.decision?.revision;
   let line = `{"labels":${frame.labels},"decision_id":${quoted(evidence.id)}${textMember('trace_id', evidence.traceId)}`;
-  if (revision !== undefined) line += `,"bundles":{${frame.bundle}:{"revision":${quoted(revision)}}}`;
+  if (evidence.policyBundles !== undefined) line += `,"bundles":${evidence.policyBundles}`;
+  else if (revision !== undefined) line += `,"bundles":{${frame.bundle}:{"revision":${quoted(revision)}}}`;
   line += `,"path":${frame.path}`;
   if (parts.input !== '') line += `,"input":${parts.input}`;
   if (parts.result !== '') line += `,"result":${parts.result}`;

@@ -47,6 +47,8 @@ export function summaryJson(evidence: Evidence): string {
     text += `,"reason":"${denial.reason}","stage":"${stageOf(denial.reason)}"`;
     if (denial.note !== undefined) text += textMember('note', redactText(denial.note), TEXT_LIMIT);
   }
+  // Where bundles have revisions of their own, this names exactly what they were put together to.
+  if (evidence.policyBundles !== undefined) text += textMember('policy_revision', evidence.policyRevision);
   text += policyReasons(denial?.policyReasons ?? evidence.decision?.reasons);
   if (evidence.shadow !== undefined) text += shadowMember(evidence.shadow);
   text += textMember('route', (context?.route ?? evidence.route)?.name);

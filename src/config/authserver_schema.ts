@@ -1,7 +1,8 @@
 import { z } from 'zod';
 import { client, findClientProblems, lifetime, resourceServer } from './authserver_clients.ts';
 import { registration } from './authserver_registration.ts';
-import { entrypoint, file, isLoopback, port, redis } from './schema.ts';
+import { entrypoint } from './policy_schema.ts';
+import { file, isLoopback, port, redis } from './schema.ts';
 import { isPublicIssuer, workloadIssuers } from './workload_issuers.ts';
 
 /**

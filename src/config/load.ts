@@ -22,6 +22,8 @@ export function parseGatewayConfig(value: unknown, directory: string = process.c
 const PATHS = new Set([
   'policy.path',
   'policy.data',
+  'policy.bundles.file',
+  'policy.persistence_folder',
   'routes.operations',
   'audit.sinks.path',
   'dpop.nonce_secret_files',

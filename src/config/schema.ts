@@ -1,9 +1,13 @@
 import { z } from 'zod';
+
 import { mayCarryCertificate } from '../kernel/fields.ts';
 import { findCertificateProblems } from './certificate_rules.ts';
 import { parseNetwork } from './network.ts';
+import { findPolicyProblems, policy } from './policy_schema.ts';
 import { findEndedJobsProblems, findRedisProblems } from './redis_rules.ts';
+
 import { findReplayProblems } from './replay_rules.ts';
+import { findServiceProblems, service } from './service_schema.ts';
 
 /**
  * The gateway's configuration file, strict: an unknown key is an error. The one description of it; types, defaults, the editors' JSON Schema
@@ -373,35 +377,6 @@ const replay = z.strictObject({
     .describe('Proofs the memory store holds; when full, new proofs are refused with 503, never old ones forgotten.'),
 });
 
-/** A rule, as a path below data. */
-export const entrypoint = z
-  .string()
-  .regex(/^[a-z_][\w]*(\/[a-z_][\w]*)+$/i, 'expected a path such as sallyport/decision');
-
-const shadow = z
-  .strictObject({
-    path: file.describe('A folder of Rego: the candidate policy.'),
-    entrypoint: entrypoint.optional().describe('The rule that is asked. Absent: that of the live policy.'),
-    data: z.array(file).default([]).describe('JSON or YAML files merged into its data, after those in the folder.'),
-    sample: z
-      .number()
-      .gt(0)
-      .max(1)
-      .default(1)
-      .describe('Share of the requests that it judges, chosen at random: 0.01 is one of a hundred.'),
-  })
-  .describe(
-    'A candidate policy, asked about the same requests once they were answered. It decides nothing: where it differs from the live policy is counted and recorded.',
-  );
-
-const policy = z.strictObject({
-  path: file.describe('A folder of Rego or a bundle.'),
-  entrypoint: entrypoint.default('sallyport/decision').describe('The rule that is asked, as a path below data.'),
-  data: z.array(file).default([]).describe('JSON or YAML files merged into data, after those in the folder.'),
-  watch: z.boolean().default(true).describe('Rebuild when a file changes; SIGHUP always does.'),
-  shadow: shadow.optional(),
-});
-
 const upstream = z.strictObject({
   url: httpUrl.describe('Origin of the upstream, or with a path that is put before the judged path.'),
   timeout_ms: milliseconds
@@ -581,6 +556,11 @@ export const gatewaySchema = z
     ended_jobs: endedJobs
       .optional()
       .describe('How tokens of jobs that have ended are refused before they expire. Absent: they are not.'),
+    services: z
+      .array(service)
+      .max(100)
+      .default([])
+      .describe('Control planes that bundles come from, and that status reports and records go to.'),
     policy,
     routes: z.array(route).min(1).describe('What is served.'),
     challenges: challenges.prefault({}),
@@ -598,9 +578,14 @@ export const gatewaySchema = z
   })
   .superRefine((config, context) => {
     const issue = (path: (string | number)[], message: string) => context.addIssue({ code: 'custom', path, message });
-    for (const { path, message } of findReplayProblems(config)) issue(path, message);
-    for (const { path, message } of findCertificateProblems(config)) issue(path, message);
-    for (const { path, message } of findEndedJobsProblems(config)) issue(path, message);
+    const found = [
+      ...findReplayProblems(config),
+      ...findServiceProblems(config.services),
+      ...findPolicyProblems(config.policy, config.services),
+      ...findCertificateProblems(config),
+      ...findEndedJobsProblems(config),
+    ];
+    for (const { path, message } of found) issue(path, message);
     for (const [path, nodes] of [
       [['replay', 'redis'], config.replay.redis],
       [['ended_jobs', 'redis'], config.ended_jobs?.redis],

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { stat } from 'node:fs/promises';
 import { createServer, type Server } from 'node:net';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type RunningAuthServer, startAuthServer } from '../authserver/authserver.ts';
 import { parseGatewayConfig } from '../config/load.ts';
@@ -117,7 +117,7 @@ async function startAll(
     cloud: cloud.origin,
     records: new RecordReader(recordsFile, recorded),
     recordsFile,
-    policies: config.policy.path,
+    policies: resolve(policies),
   };
 }
 

@@ -7,7 +7,9 @@ import { readServerTls } from '../net/tls.ts';
 import { SigningKeyFile } from '../oauth/signing_key_file.ts';
 import { activatePolicy } from '../policy/load.ts';
 import { readNonceSecrets } from '../proof/nonce_secrets.ts';
-import { buildConfiguredPolicy } from './policy_build.ts';
+import { createLog } from '../telemetry/log.ts';
+import { buildConfiguredPolicy, type PolicyFolder } from './policy_build.ts';
+import { startPolicy } from './policy_source.ts';
 import { buildRoutes } from './routes.ts';
 import { candidateOf } from './shadow_source.ts';
 
@@ -27,7 +29,8 @@ export interface GatewayDescription {
 
 /** Which policy would judge. */
 export interface PolicyDescription {
-  readonly path: string;
+  /** The folder or file, or the names of the bundles. */
+  readonly from: string;
   readonly entrypoint: string;
   readonly revision: string;
 }
@@ -58,7 +61,7 @@ export async function describeGateway(config: GatewayConfig): Promise<GatewayDes
     if (introspection !== undefined) new SigningKeyFile(introspection.private_key_file); // Throws when it is no usable key.
   }
   const origin = originOf(config, config.listen.port);
-  const policy = await describePolicy(config.policy);
+  const policy = await describePolicy(config);
   const { shadow } = config.policy;
   return {
     origin,
@@ -68,7 +71,7 @@ export async function describeGateway(config: GatewayConfig): Promise<GatewayDes
     replay: config.replay.store,
     policy,
     shadow:
-      shadow === undefined ? null : { ...(await describePolicy(candidateOf(config.policy))), sample: shadow.sample },
+      shadow === undefined ? null : { ...(await describeCandidate(candidateOf(config.policy))), sample: shadow.sample },
     routes: buildRoutes(config, origin).map((route, index) => {
       const { upstream, operations } = config.routes[index] as RouteConfig;
       return {
@@ -87,9 +90,20 @@ export async function describeGateway(config: GatewayConfig): Promise<GatewayDes
   };
 }
 
-async function describePolicy(policy: GatewayConfig['policy']): Promise<PolicyDescription> {
+async function describeCandidate(policy: PolicyFolder): Promise<PolicyDescription> {
   const { revision } = await activatePolicy(await buildConfiguredPolicy(policy));
-  return { path: policy.path, entrypoint: policy.entrypoint, revision };
+  return { from: policy.path, entrypoint: policy.entrypoint, revision };
+}
+
+/** Gets the policy once, as a start would. */
+async function describePolicy(config: GatewayConfig): Promise<PolicyDescription> {
+  const { entrypoint, path, bundles = [], discovery } = config.policy;
+  const once = { ...config, policy: { ...config.policy, watch: false, status: undefined } };
+  const source = await startPolicy(once, { clock: Date.now, log: createLog({ level: 'fatal' }) });
+  const { revision } = source.holder.status();
+  await source.close();
+  const named = discovery === undefined ? bundles.map(({ name }) => name) : [`of ${discovery.resource}`];
+  return { from: path ?? `bundles ${named.join(', ')}`, entrypoint, revision };
 }
 
 /** The description as people read it, line by line. */
@@ -100,11 +114,11 @@ export function printDescription(description: GatewayDescription): string[] {
     ...(description.certificates === null ? [] : [`callers   client certificates: ${description.certificates}`]),
     `issuers   ${description.issuers.join(', ')}`,
     `replay    ${description.replay}`,
-    `policy    ${policy.path}, entrypoint ${policy.entrypoint}, revision ${policy.revision}`,
+    `policy    ${policy.from}, entrypoint ${policy.entrypoint}, revision ${policy.revision}`,
     ...(shadow === null
       ? []
       : [
-          `shadow    ${shadow.path}, entrypoint ${shadow.entrypoint}, revision ${shadow.revision}, of ${shadow.sample * 100} %`,
+          `shadow    ${shadow.from}, entrypoint ${shadow.entrypoint}, revision ${shadow.revision}, of ${shadow.sample * 100} %`,
         ]),
     ...description.routes.flatMap((route) => [
       '',

@@ -19,7 +19,7 @@ import { originOf } from './describe.ts';
 import { endedJobsApi, endedJobsPort } from './ended_jobs_api.ts';
 import { decisionsApi, type FindElsewhere } from './explain.ts';
 import { createHandlers, type GatewayHandlers, type Stages } from './handler.ts';
-import { type PolicySource, startCompiledPolicy, takePolicy } from './policy_source.ts';
+import { type PolicySource, startPolicy, takePolicy } from './policy_source.ts';
 import type { Running } from './processes.ts';
 import { type Readiness, readinessOf } from './readiness.ts';
 import { type ShadowSource, startShadow, takeShadow } from './shadow_source.ts';
@@ -84,7 +84,7 @@ export async function startGateway(config: GatewayConfig, options: GatewayOption
   try {
     // Last, since it takes longest.
     policy = await (artifact === undefined
-      ? startCompiledPolicy(config.policy, { clock, log })
+      ? startPolicy(config, { clock, log })
       : takePolicy(artifact, { clock, log }));
     shadow = (options.takesShadow ? takeShadow : startShadow)({ policy: config.policy, log });
     const recent = { decisions: new RecentDecisions(config.explain.decisions), findElsewhere: findElsewhere ?? null };
@@ -95,7 +95,7 @@ export async function startGateway(config: GatewayConfig, options: GatewayOption
     await gateway.open(options);
     return gateway;
   } catch (error) {
-    policy?.close();
+    await policy?.close();
     shadow?.close();
     await (gateway?.close() ?? closeServices(services));
     throw error;
@@ -137,7 +137,7 @@ class Gateway implements RunningGateway {
     this.#handlers = createHandlers(() => this.#stages as Stages);
     this.#server = createHttpServer(this.#handlers, parts.config.limits, tls);
     this.#tlsVersion = tls?.version ?? null;
-    const sources = metricSourcesOf(services, parts, this.#server);
+    const sources = metricSourcesOf(services, { source: policy, shadow: parts.shadow }, this.#server);
     this.#metrics = createMetrics({ version: this.#version, sources });
   }
 
@@ -208,7 +208,7 @@ class Gateway implements RunningGateway {
 
   /** Upgrades first, since they may last; then the requests; then, when nothing needs them any more, the services. */
   async #end(): Promise<boolean> {
-    this.#policy.close();
+    await this.#policy.close();
     this.#tlsWatch?.close();
     const { underWay } = this.#handlers;
     underWay.stop();

@@ -25,7 +25,8 @@ export class PolicyHolder {
   #activatedAt: number;
   #activations = 1;
   #failures = 0;
-  #pendingFailure: string | null = null;
+  /** Why the newest change was not taken, by what changed. */
+  readonly #problems = new Map<string, string>();
   #turn: Promise<unknown> = Promise.resolve();
   #onReplaced: () => void = () => undefined;
 
@@ -52,33 +53,53 @@ export class PolicyHolder {
    * Puts the policy that `make` yields in place of the live one, if it can be used. One after the other, so that an older one never
    * overtakes a newer one. @returns whether it is live now
    */
-  replace(make: () => Promise<PolicyArtifact>): Promise<boolean> {
-    const turn = this.#turn.then(() => this.#replaceNow(make));
+  async replace(make: () => Promise<PolicyArtifact>): Promise<boolean> {
+    return (await this.tryReplace(make, 'policy')) === null;
+  }
+
+  /**
+   * The same for one of several things that a policy is made of.
+   * @param about which one; a failure is shown until something newer about the same is live
+   * @returns null when it is live now, or why it is not
+   */
+  tryReplace(make: () => Promise<PolicyArtifact>, about: string): Promise<string | null> {
+    const turn = this.#turn.then(() => this.#replaceNow(make, about));
     this.#turn = turn;
     return turn;
   }
 
-  async #replaceNow(make: () => Promise<PolicyArtifact>): Promise<boolean> {
+  async #replaceNow(make: () => Promise<PolicyArtifact>, about: string): Promise<string | null> {
     try {
       const artifact = await make();
       if (artifact.revision !== this.#live.revision) {
         this.#live = await activatePolicy(artifact);
         this.#activatedAt = this.#clock();
         this.#activations++;
-        this.#log.info({ revision: this.#live.revision }, 'the policy was replaced');
+        this.#log.info({ revision: this.#live.revision, bundles: artifact.bundles }, 'the policy was replaced');
         this.#onReplaced();
       }
-      this.#pendingFailure = null;
-      return true;
+      this.#problems.delete(about);
+      return null;
     } catch (error) {
+      const why = (error as Error).message;
       this.#failures++;
-      this.#pendingFailure = (error as Error).message;
-      this.#log.error(
-        { revision: this.#live.revision, why: this.#pendingFailure },
-        'the new policy was refused; the old one stays',
-      );
-      return false;
+      this.#problems.set(about, why);
+      this.#log.error({ revision: this.#live.revision, why }, 'the new policy was refused; the old one stays');
+      return why;
     }
+  }
+
+  /** Counts a change that was refused before there was a policy to try. @param about as of `tryReplace` */
+  refuse(about: string, why: string): void {
+    this.#failures++;
+    this.note(about, why);
+    this.#log.error({ revision: this.#live.revision, why }, 'the new policy was refused; the old one stays');
+  }
+
+  /** Shows what stands in the way of something newer, or, with null, that nothing does. @param about as of `tryReplace` */
+  note(about: string, why: string | null): void {
+    if (why === null) this.#problems.delete(about);
+    else this.#problems.set(about, why);
   }
 
   status(): PolicyStatus {
@@ -87,7 +108,7 @@ export class PolicyHolder {
       activatedAt: this.#activatedAt,
       activations: this.#activations,
       failures: this.#failures,
-      pendingFailure: this.#pendingFailure,
+      pendingFailure: this.#problems.size === 0 ? null : [...this.#problems.values()].join('; '),
     };
   }
 }

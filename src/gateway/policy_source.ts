@@ -1,18 +1,24 @@
+import { statSync } from 'node:fs';
+import type { BundleState } from '../bundle/state.ts';
+import { type BundleConfig, fileBundle, type PolicyConfig } from '../config/policy_schema.ts';
 import type { GatewayConfig } from '../config/schema.ts';
 import type { Clock } from '../kernel/clock.ts';
 import type { PolicyArtifact } from '../policy/artifact.ts';
 import { watchPolicyFiles } from '../policy/watch.ts';
 import type { Log } from '../telemetry/log.ts';
-import { buildConfiguredPolicy } from './policy_build.ts';
+import { buildConfiguredPolicy, type PolicyFolder } from './policy_build.ts';
+import { startBundlePolicy } from './policy_bundles.ts';
 import { PolicyHolder } from './policy_holder.ts';
 
 /** Where the policy of this process comes from. */
 export interface PolicySource {
   readonly holder: PolicyHolder;
-  /** Compiles again, where this process compiles it. @returns whether the newest policy is live now */
+  /** Looks for something new, where this process does so. @returns whether the newest policy is live now */
   rebuild(): Promise<boolean>;
-  /** Stops looking at the files. */
-  close(): void;
+  /** What is known of the bundles that it is made of; absent where it is not made of bundles here. */
+  bundles?(): readonly BundleState[];
+  /** Stops looking. */
+  close(): Promise<void>;
 }
 
 /** What it is started with. */
@@ -24,12 +30,32 @@ export interface PolicySourceParts {
 /** Tries a policy that another process compiled, and will replace. @throws Error when it cannot be used */
 export async function takePolicy(artifact: PolicyArtifact, parts: PolicySourceParts): Promise<PolicySource> {
   const holder = await PolicyHolder.start(artifact, parts);
-  return { holder, rebuild: () => Promise.resolve(true), close: () => undefined };
+  return { holder, rebuild: () => Promise.resolve(true), close: () => Promise.resolve() };
 }
 
-/** Compiles and tries the policy that the configuration names, and watches its files if it says so. @throws Error when it cannot be used */
-export async function startCompiledPolicy(
-  policy: GatewayConfig['policy'],
+/** Gets, compiles and tries the policy that the configuration names, and renews it as it says. @throws Error when it cannot be used */
+export function startPolicy(config: GatewayConfig, parts: PolicySourceParts): Promise<PolicySource> {
+  const { policy } = config;
+  const folder = folderOf(policy);
+  if (folder !== null) return startFolderPolicy(folder, policy.watch, parts);
+  return startBundlePolicy({ ...policy, bundles: bundlesOf(policy) }, config.services, parts);
+}
+
+/** The folder of Rego that the configuration names; null where it names bundles. */
+function folderOf({ path, data, entrypoint }: PolicyConfig): PolicyFolder | null {
+  if (path === undefined) return null;
+  const found = statSync(path, { throwIfNoEntry: false });
+  return found?.isFile() === true || /\.(tar\.gz|tgz)$/.test(path) ? null : { path, data, entrypoint };
+}
+
+/** The bundles that the configuration names; a single file is a bundle as well. */
+function bundlesOf({ path, bundles = [], signing }: PolicyConfig): readonly BundleConfig[] {
+  return path === undefined ? bundles : [fileBundle(path, signing)];
+}
+
+async function startFolderPolicy(
+  folder: PolicyFolder,
+  watched: boolean,
   { clock, log }: PolicySourceParts,
 ): Promise<PolicySource> {
   let holder: PolicyHolder | undefined;
@@ -39,18 +65,18 @@ export async function startCompiledPolicy(
       changedMeanwhile = true;
       return false;
     }
-    return holder.replace(() => buildConfiguredPolicy(policy));
+    return holder.replace(() => buildConfiguredPolicy(folder));
   };
   let changedMeanwhile = false;
-  const watch = policy.watch ? watchPolicyFiles([policy.path, ...policy.data], () => void rebuild()) : null;
+  const watch = watched ? watchPolicyFiles([folder.path, ...folder.data], () => void rebuild()) : null;
   try {
     // Watched before it is read, so that no change falls between.
     await watch?.ready;
-    holder = await PolicyHolder.start(await buildConfiguredPolicy(policy), { clock, log });
+    holder = await PolicyHolder.start(await buildConfiguredPolicy(folder), { clock, log });
   } catch (error) {
     watch?.close();
     throw error;
   }
   if (changedMeanwhile) await rebuild();
-  return { holder, rebuild, close: () => watch?.close() };
+  return { holder, rebuild, close: () => Promise.resolve(watch?.close()) };
 }

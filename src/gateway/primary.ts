@@ -6,10 +6,11 @@ import type { PolicyArtifact } from '../policy/artifact.ts';
 import { newNonceSecret } from '../proof/nonce_secrets.ts';
 import type { Log } from '../telemetry/log.ts';
 import { aggregateMetrics, createMetrics, type MetricsSnapshot } from '../telemetry/metrics.ts';
+
 import { endedJobsApi, endedJobsPort } from './ended_jobs_api.ts';
 import { decisionsApi } from './explain.ts';
-import type { PolicyHolder } from './policy_holder.ts';
-import { startCompiledPolicy } from './policy_source.ts';
+import { type PolicySource, startPolicy } from './policy_source.ts';
+
 import type { Running } from './processes.ts';
 import { endedJobsChecks, policyCheck, type Readiness, shadowCheck } from './readiness.ts';
 import type { Shadow } from './shadow.ts';
@@ -23,11 +24,11 @@ import { Workers } from './workers.ts';
  * @throws Error when the policy or the first workers cannot start
  */
 export async function startPrimary(config: GatewayConfig, count: number, log: Log): Promise<Running> {
-  const compiled = await startCompiledPolicy(config.policy, { clock: Date.now, log });
+  const compiled = await startPolicy(config, { clock: Date.now, log });
   const policy = compiled.holder;
   const nonceSecret = newNonceSecret();
-  const endedKeys = await startEndedKeys(config, Date.now).catch((error: unknown) => {
-    compiled.close();
+  const endedKeys = await startEndedKeys(config, Date.now).catch(async (error: unknown) => {
+    await compiled.close();
     throw error;
   });
   let candidate: PolicyArtifact | null = null;
@@ -50,7 +51,7 @@ export async function startPrimary(config: GatewayConfig, count: number, log: Lo
     const { origin, listening } = await workers.start();
     const admin = await startAdmin(
       config.admin,
-      adminView({ workers, count, policy, shadow: shadow?.shadow ?? null, endedKeys, origin, listening }),
+      adminView({ workers, count, source: compiled, shadow: shadow?.shadow ?? null, endedKeys, origin, listening }),
       log,
     );
     return {
@@ -62,7 +63,7 @@ export async function startPrimary(config: GatewayConfig, count: number, log: Lo
         await Promise.all([compiled.rebuild(), shadow?.rebuild()]);
       },
       close: async () => {
-        compiled.close();
+        await compiled.close();
         shadow?.close();
         const whole = await workers.stop(config.limits.stop_grace_ms);
         await admin.close();
@@ -71,7 +72,7 @@ export async function startPrimary(config: GatewayConfig, count: number, log: Lo
       },
     };
   } catch (error) {
-    compiled.close();
+    await compiled.close();
     shadow?.close();
     await workers.stop(0);
     await endedKeys?.close();
@@ -82,20 +83,22 @@ export async function startPrimary(config: GatewayConfig, count: number, log: Lo
 interface Seen {
   readonly workers: Workers;
   readonly count: number;
-  readonly policy: PolicyHolder;
+  readonly source: PolicySource;
   readonly shadow: Shadow | null;
   readonly endedKeys: EndedKeys | null;
   readonly origin: string;
   readonly listening: string;
 }
 
-function adminView({ workers, count, policy, shadow, endedKeys, origin, listening }: Seen): AdminView {
+function adminView({ workers, count, source, shadow, endedKeys, origin, listening }: Seen): AdminView {
+  const { holder: policy, bundles } = source;
   const own = createMetrics({
     version: packageVersion(),
     sources: {
       policy: () => policy.status(),
       ...(shadow === null ? {} : { shadow: () => shadow.status() }),
       workers: () => workers.state(),
+      ...(bundles === undefined ? {} : { bundles }),
     },
   });
   const endEverywhere = async (keys: readonly EndedKey[]) => {

@@ -4,7 +4,7 @@ import { tryArtifact } from '../policy/load.ts';
 import { ShadowPolicy } from '../policy/shadow.ts';
 import { watchPolicyFiles } from '../policy/watch.ts';
 import type { Log } from '../telemetry/log.ts';
-import { buildConfiguredPolicy } from './policy_build.ts';
+import { buildConfiguredPolicy, type PolicyFolder } from './policy_build.ts';
 import { Shadow } from './shadow.ts';
 
 /** The candidate of this process, and where it comes from. */
@@ -69,8 +69,8 @@ function compileFor(shadow: Shadow, { policy }: ShadowSourceParts): ShadowSource
   };
 }
 
-/** The candidate as a policy that could be the live one. */
-export function candidateOf(policy: PolicyConfig): PolicyConfig {
-  const { path = policy.path, data = [], entrypoint } = policy.shadow ?? {};
+/** The candidate, a folder as the live policy may be one, and whether it is compiled again when it changes. */
+export function candidateOf(policy: PolicyConfig): PolicyFolder & { readonly watch: boolean } {
+  const { path = '', data = [], entrypoint } = policy.shadow ?? {};
   return { path, data, entrypoint: entrypoint ?? policy.entrypoint, watch: policy.watch };
 }

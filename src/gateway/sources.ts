@@ -1,14 +1,16 @@
 import type { Server } from 'node:http';
 import { openConnections } from '../net/open_connections.ts';
 import type { MetricSources } from '../telemetry/source_metrics.ts';
-import type { PolicyHolder } from './policy_holder.ts';
+
+import type { PolicySource } from './policy_source.ts';
 import type { Shadow } from './shadow.ts';
+
 import type { Services } from './stages.ts';
 
 /** Where the metrics read the state of the gateway's parts. */
 export function metricSourcesOf(
   { tokens, proofs, stores, endedKeys, auditor }: Services,
-  { policy, shadow }: { readonly policy: PolicyHolder; readonly shadow: Shadow | null },
+  { source, shadow }: { readonly source: PolicySource; readonly shadow: Shadow | null },
   server: Server,
 ): MetricSources {
   const { sockets } = openConnections(server);
@@ -16,7 +18,8 @@ export function metricSourcesOf(
     caches: () => ({ tokens: tokens.stats(), proof_keys: proofs.stats().keys }),
     replay: () => [...stores.values()].map((store) => ({ ...store.stats(), up: store.health().healthy })),
     ...(endedKeys !== null && { endedJobs: () => endedKeys.stats() }),
-    policy: () => policy.status(),
+    policy: () => source.holder.status(),
+    ...(source.bundles === undefined ? {} : { bundles: source.bundles }),
     ...(shadow === null ? {} : { shadow: () => shadow.status() }),
     records: () => auditor.stats(),
     connections: () => sockets.size,

@@ -318,6 +318,8 @@ export interface Evidence {
   policyRevision?: string;
   /** What the candidate policy says of the same input; absent when it was not asked. Never changes anything else. */
   shadow?: ShadowEvidence;
+  /** The bundles that the policy was made of, as JSON text of an object of names (OPA's `bundles`); absent where it was made of none. */
+  policyBundles?: string;
   denial?: Denial;
   /** Trace that this request is recorded in, 32 hexadecimal digits; absent when nobody traces. */
   traceId?: string;

@@ -10,6 +10,14 @@ export interface PolicyArtifact {
   readonly data: string;
   /** The rule that is asked, as a path below data: `sallyport/decision`. */
   readonly entrypoint: string;
+  /** The bundles that it was made of; absent where it was made of none. */
+  readonly bundles?: readonly NamedRevision[];
+}
+
+/** A bundle by its name, and which one of that name it is. */
+export interface NamedRevision {
+  readonly name: string;
+  readonly revision: string;
 }
 
 /** What an artifact is made of. */
@@ -18,13 +26,17 @@ export interface ArtifactParts {
   /** The base document; must be what JSON can say. */
   readonly data: Readonly<Record<string, unknown>>;
   readonly entrypoint: string;
+  readonly bundles?: readonly NamedRevision[];
 }
 
 /** Puts a compiled policy and its data together under a revision. The same parts, members in the same order, have the same revision. */
-export function makeArtifact({ wasm, data, entrypoint }: ArtifactParts): PolicyArtifact {
+export function makeArtifact({ wasm, data, entrypoint, bundles }: ArtifactParts): PolicyArtifact {
   const text = JSON.stringify(data);
   const hash = createHash('sha256');
+  const parts = [wasm, Buffer.from(text), Buffer.from(entrypoint)];
+  if (bundles !== undefined) parts.push(Buffer.from(JSON.stringify(bundles)));
   // Each part with its length before it, so that no two splits of the same bytes are one revision.
-  for (const part of [wasm, Buffer.from(text), Buffer.from(entrypoint)]) hash.update(`${part.length}:`).update(part);
-  return { revision: `sha256:${hash.digest('hex')}`, wasm, data: text, entrypoint };
+  for (const part of parts) hash.update(`${part.length}:`).update(part);
+  const revision = `sha256:${hash.digest('hex')}`;
+  return { revision, wasm, data: text, entrypoint, ...(bundles === undefined ? {} : { bundles }) };
 }

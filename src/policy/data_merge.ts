@@ -1,4 +1,5 @@
-import { isObject, type JsonObject } from './shape.ts';
+import { isDocument } from './exact_json.ts';
+import type { JsonObject } from './shape.ts';
 
 /** Told where two documents say different things of one place, as a JSON pointer. Returning lets the later one win. */
 export type OnConflict = (pointer: string) => void;
@@ -9,7 +10,7 @@ export function mergeData(earlier: JsonObject, later: JsonObject, onConflict: On
   for (const [name, value] of Object.entries(later)) {
     const place = `${pointer}/${name}`;
     const present = merged.get(name);
-    if (isObject(present) && isObject(value)) merged.set(name, mergeData(present, value, onConflict, place));
+    if (isDocument(present) && isDocument(value)) merged.set(name, mergeData(present, value, onConflict, place));
     else {
       if (present !== undefined) onConflict(place);
       merged.set(name, value);

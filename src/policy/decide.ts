@@ -30,6 +30,7 @@ export function createDecider(parts: { readonly policy: () => LoadedPolicy }): D
   return (context, token, proof, evidence) => {
     const live = policy();
     evidence.policyRevision = live.revision;
+    if (live.bundles !== undefined) evidence.policyBundles = live.bundles;
     const input = buildInput(context, token, proof);
     if (!input.ok) return input;
     evidence.policyInput = input.value;

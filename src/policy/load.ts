@@ -1,4 +1,5 @@
-import type { PolicyArtifact } from './artifact.ts';
+import { singleLineJson, visible } from '../telemetry/single_line.ts';
+import type { NamedRevision, PolicyArtifact } from './artifact.ts';
 import { PolicyEngine } from './engine.ts';
 import type { PolicyInput } from './input_schema.ts';
 import { largeSample, SAMPLE_INPUT } from './sample.ts';
@@ -8,6 +9,8 @@ import { tryPolicy } from './trial.ts';
 export interface LoadedPolicy {
   readonly revision: string;
   readonly artifact: PolicyArtifact;
+  /** The bundles that it was made of, as records show them: JSON text of an object of names; absent where it was made of none. */
+  readonly bundles?: string;
   /** The values of the decision rule for an input document as JSON text. Throws an Error when the evaluation fails. */
   evaluate(input: string, nowMs: number): readonly unknown[];
 }
@@ -21,6 +24,8 @@ export interface ActivationOptions {
 }
 
 const DEFAULT_BUDGET_MS = 50;
+/** UTF-16 units of a bundle's revision that records show: it may be anything. */
+const REVISION_LENGTH = 256;
 
 /**
  * Makes a policy ready: compiles it, checks its built-ins, entrypoint and data, and lets it judge the samples, those in a thread of their
@@ -30,7 +35,13 @@ const DEFAULT_BUDGET_MS = 50;
 export async function activatePolicy(artifact: PolicyArtifact, options: ActivationOptions = {}): Promise<LoadedPolicy> {
   const engine = await PolicyEngine.load(artifact);
   await tryArtifact(artifact, options);
-  return { revision: artifact.revision, artifact, evaluate: (input, nowMs) => engine.evaluate(input, nowMs) };
+  const { revision, bundles } = artifact;
+  return {
+    revision,
+    artifact,
+    ...(bundles === undefined ? {} : { bundles: bundlesText(bundles) }),
+    evaluate: (input, nowMs) => engine.evaluate(input, nowMs),
+  };
 }
 
 /** Lets a compiled policy judge the samples in a thread of their own. @throws Error that says why it cannot be used */
@@ -41,4 +52,9 @@ export function tryArtifact(artifact: PolicyArtifact, options: ActivationOptions
     samples: samples.map((sample) => ({ input: JSON.stringify(sample), nowMs: sample.request.time * 1000 })),
     budgetMs,
   });
+}
+
+function bundlesText(bundles: readonly NamedRevision[]): string {
+  const members = bundles.map(({ name, revision }) => [name, { revision: visible(revision, REVISION_LENGTH) }]);
+  return singleLineJson(JSON.stringify(Object.fromEntries(members)));
 }

@@ -23,6 +23,7 @@ export interface BundleContent {
     readonly roots?: readonly string[];
     readonly wasm?: readonly { readonly entrypoint: string; readonly module: string }[];
     readonly rego_version?: number;
+    readonly file_rego_versions?: Readonly<Record<string, number>>;
     readonly metadata?: Readonly<Record<string, unknown>>;
   };
   readonly modules: readonly RegoModule[];

@@ -12,6 +12,8 @@ export interface MetricSources {
   readonly policy?: () => PolicyState;
   /** The candidate policy, where one is configured. */
   readonly shadow?: () => ShadowState;
+  /** The bundles that the policy is made of. */
+  readonly bundles?: () => readonly BundleMetricsState[];
   readonly records?: () => RecordsState;
   /** Open connections of callers. */
   readonly connections?: () => number;
@@ -58,6 +60,20 @@ export interface PolicyState {
   readonly failures: number;
 }
 
+/** One bundle of the policy; counts since start. */
+export interface BundleMetricsState {
+  readonly name: string;
+  /** Null while there is none in use. */
+  readonly revision: string | null;
+  /** Null when the newest one is in use. */
+  readonly problem: string | null;
+  /** Milliseconds since the Unix epoch; null before the first. */
+  readonly lastSuccessfulRequest: number | null;
+  readonly counts: { readonly fresh: number; readonly unchanged: number; readonly failed: number };
+  readonly activations: number;
+  readonly refusals: number;
+}
+
 /** The records of requests; counts since start. */
 export interface RecordsState {
   readonly available: boolean;
@@ -94,13 +110,14 @@ const most = gauge('max');
 
 /** The families of the sources that there are. */
 export function sourceFamilies(sources: MetricSources): MetricFamily[] {
-  const { caches, replay, endedJobs, policy, shadow, records, connections, workers } = sources;
+  const { caches, replay, endedJobs, policy, shadow, bundles, records, connections, workers } = sources;
   return [
     ...(caches === undefined ? [] : cacheFamilies(caches)),
     ...(replay === undefined ? [] : replayFamilies(replay)),
     ...(endedJobs === undefined ? [] : endedJobsFamilies(endedJobs)),
     ...(policy === undefined ? [] : policyFamilies(policy)),
     ...(shadow === undefined ? [] : shadowStateFamilies(shadow)),
+    ...(bundles === undefined ? [] : bundleFamilies(bundles)),
     ...(records === undefined ? [] : recordFamilies(records)),
     ...(connections === undefined
       ? []
@@ -215,6 +232,41 @@ function policyFamilies(policy: () => PolicyState): MetricFamily[] {
       }),
       aggregation: 'max',
     },
+  ];
+}
+
+function bundleFamilies(bundles: () => readonly BundleMetricsState[]): MetricFamily[] {
+  const outcomes = (of: (state: BundleMetricsState) => Readonly<Record<string, number>>) => () =>
+    bundles().flatMap((state) =>
+      Object.entries(of(state)).map(([outcome, value]) => ({ labels: { bundle: state.name, outcome }, value })),
+    );
+  return [
+    most('sallyport_bundle_info', 'Revision of each bundle that is in use; always 1.', () =>
+      bundles().flatMap(({ name: bundle, revision }) =>
+        revision === null ? [] : [{ labels: { bundle, revision: revision.slice(0, 256) }, value: 1 }],
+      ),
+    ),
+    least('sallyport_bundle_up', 'Whether the newest bundle was had and is in use.', () =>
+      bundles().map(({ name: bundle, problem }) => ({ labels: { bundle }, value: Number(problem === null) })),
+    ),
+    least(
+      'sallyport_bundle_last_success_timestamp_seconds',
+      'When a bundle, or the word that there is nothing new, was last had from its source.',
+      () =>
+        bundles().flatMap(({ name: bundle, lastSuccessfulRequest: at }) =>
+          at === null ? [] : [{ labels: { bundle }, value: at / 1000 }],
+        ),
+    ),
+    counter(
+      'sallyport_bundle_requests_total',
+      'Answers of services that were asked for bundles: fresh, unchanged or failed.',
+      outcomes(({ counts: { fresh, unchanged, failed } }) => ({ fresh, unchanged, failed })),
+    ),
+    counter(
+      'sallyport_bundle_activations_total',
+      'Bundles taken into use, and bundles refused.',
+      outcomes(({ activations: success, refusals: failure }) => ({ success, failure })),
+    ),
   ];
 }
 

@@ -9,7 +9,7 @@ export async function compilePolicy(rego: string): Promise<PolicyArtifact> {
   const folder = mkdtempSync(join(tmpdir(), 'sallyport-policy-'));
   try {
     writeFileSync(join(folder, 'decision.rego'), rego);
-    return await buildConfiguredPolicy({ path: folder, entrypoint: 'sallyport/decision', data: [], watch: false });
+    return await buildConfiguredPolicy({ path: folder, entrypoint: 'sallyport/decision', data: [] });
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }

@@ -30,7 +30,6 @@ async function findOrCompile(): Promise<PolicyArtifact> {
       path: join(ROOT, 'policies'),
       entrypoint: 'sallyport/decision',
       data: [],
-      watch: false,
     });
     mkdirSync(KEPT, { recursive: true });
     const draft = `${file}.${process.pid}`;

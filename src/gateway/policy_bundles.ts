@@ -1,0 +1,153 @@
+import { BundleSet } from '../bundle/bundle_set.ts';
+import { readVerification } from '../bundle/keys.ts';
+import { BundleSource } from '../bundle/source.ts';
+import type { BundleState } from '../bundle/state.ts';
+import { createBundleStore } from '../bundle/store.ts';
+import type { BundleConfig, PolicyConfig } from '../config/policy_schema.ts';
+import type { ServiceConfig } from '../config/service_schema.ts';
+import { createService, type Service } from '../control_plane/service.ts';
+import type { PolicyArtifact } from '../policy/artifact.ts';
+import { readDataFile } from '../policy/data_file.ts';
+import { mergeData } from '../policy/data_merge.ts';
+import { type PolicyWatch, watchPolicyFiles } from '../policy/watch.ts';
+import { PolicyHolder } from './policy_holder.ts';
+import type { PolicySource, PolicySourceParts } from './policy_source.ts';
+
+/** The policy's settings with the bundles that it is made of. */
+export type BundlePolicyConfig = Omit<PolicyConfig, 'bundles'> & { readonly bundles: readonly BundleConfig[] };
+
+/**
+ * Gets the bundles of the configuration, makes a policy of them and renews it. What was kept of an earlier run will do to start with.
+ * @throws Error when there is no usable policy within the time that the configuration gives
+ */
+export async function startBundlePolicy(
+  config: BundlePolicyConfig,
+  services: readonly ServiceConfig[],
+  parts: PolicySourceParts,
+): Promise<PolicySource> {
+  const policy = new BundlePolicy(config, services, parts);
+  try {
+    await policy.start();
+    return policy;
+  } catch (error) {
+    await policy.close();
+    throw error;
+  }
+}
+
+class BundlePolicy implements PolicySource {
+  readonly #config: BundlePolicyConfig;
+  readonly #parts: PolicySourceParts;
+  readonly #set: BundleSet;
+  readonly #services: ReadonlyMap<string, Service>;
+  readonly #sources: readonly BundleSource[];
+  #holder: PolicyHolder | null = null;
+  #dataWatch: PolicyWatch | null = null;
+  /** Called when there is a policy for the first time. */
+  #started: () => void = () => undefined;
+
+  constructor(config: BundlePolicyConfig, services: readonly ServiceConfig[], parts: PolicySourceParts) {
+    this.#config = config;
+    this.#parts = parts;
+    const { entrypoint, rollback } = config;
+    const names = config.bundles.map(({ name }) => name);
+    this.#set = new BundleSet(names, {
+      entrypoint,
+      rollback,
+      readData: () => this.#readData(),
+      activate: (make, about) => this.#activate(make, about),
+      onRefused: (name, why) => this.#holder?.refuse(name, why),
+    });
+    const used = services.filter(({ name }) => config.bundles.some(({ service }) => service === name));
+    this.#services = new Map(used.map((service) => [service.name, createService(service, parts.clock)]));
+    this.#sources = config.bundles.map((bundle) => this.#sourceOf(bundle));
+  }
+
+  get holder(): PolicyHolder {
+    if (this.#holder === null) throw new Error('there is no policy yet');
+    return this.#holder;
+  }
+
+  readonly bundles = (): readonly BundleState[] => this.#sources.map((source) => source.state());
+
+  async start(): Promise<void> {
+    const { data, watch, bundles, start_timeout_seconds: seconds } = this.#config;
+    if (watch && data.length > 0) this.#dataWatch = watchPolicyFiles(data, () => void this.rebuild());
+    await this.#dataWatch?.ready;
+    const begun = new Promise<void>((resolve) => {
+      this.#started = resolve;
+    });
+    await Promise.all(this.#sources.map((source) => source.start()));
+    if (this.#holder !== null) return;
+    // A file does not get better by waiting; a service may be starting too.
+    if (bundles.every(({ service }) => service === undefined)) throw new Error(this.#whyNot());
+    this.#parts.log.warn({ seconds, why: this.#whyNot() }, 'waiting for the bundles of the policy');
+    await this.#within(begun, seconds * 1000);
+  }
+
+  async rebuild(): Promise<boolean> {
+    const why = await this.#set.reassemble();
+    await Promise.all(this.#sources.map((source) => source.look()));
+    return why === null && this.#sources.every((source) => source.state().problem === null);
+  }
+
+  async close(): Promise<void> {
+    this.#dataWatch?.close();
+    await Promise.all(this.#sources.map((source) => source.close()));
+    for (const [, service] of this.#services) service.close();
+  }
+
+  #sourceOf(config: BundleConfig): BundleSource {
+    const { keys, persistence_folder: folder, watch } = this.#config;
+    const { clock, log } = this.#parts;
+    return new BundleSource(config, {
+      set: this.#set,
+      rules: { unpackedBytes: config.unpacked_limit_bytes, verification: readVerification(config.signing, keys) },
+      service: config.service === undefined ? null : (this.#services.get(config.service) ?? null),
+      store: folder === undefined ? null : createBundleStore(folder),
+      watch,
+      clock,
+      log,
+      onEvent: ({ name, problem }) => this.#holder?.note(name, problem),
+    });
+  }
+
+  /** The first policy starts the holder; each further one goes through it. */
+  async #activate(make: () => Promise<PolicyArtifact>, about: string): Promise<string | null> {
+    if (this.#holder !== null) return this.#holder.tryReplace(make, about);
+    try {
+      this.#holder = await PolicyHolder.start(await make(), this.#parts);
+      this.#started();
+      return null;
+    } catch (error) {
+      // Whatever is kept of earlier runs may be the part that does not fit: every service is asked for the whole again.
+      for (const source of this.#sources) source.forget();
+      return (error as Error).message;
+    }
+  }
+
+  async #readData(): Promise<Readonly<Record<string, unknown>>> {
+    let data: Readonly<Record<string, unknown>> = {};
+    for (const file of this.#config.data) data = mergeData(data, await readDataFile(file), () => undefined);
+    return data;
+  }
+
+  async #within(begun: Promise<void>, ms: number): Promise<void> {
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<never>((_resolve, reject) => {
+      timer = setTimeout(() => reject(new Error(this.#whyNot())), ms);
+    });
+    try {
+      await Promise.race([begun, late]);
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  #whyNot(): string {
+    const problems = this.bundles().map(({ name, problem, revision }) => {
+      return `  ${name}: ${problem ?? (revision === null ? 'has not come yet' : 'is there')}`;
+    });
+    return `there is no policy to start with:\n${problems.join('\n')}`;
+  }
+}
