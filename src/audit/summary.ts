@@ -3,6 +3,7 @@ import type {
   Evidence,
   Job,
   Operation,
+  RequestContext,
   ShadowEvidence,
   UpstreamEvidence,
   VerifiedProof,
@@ -52,7 +53,7 @@ export function summaryJson(evidence: Evidence): string {
   text += policyReasons(denial?.policyReasons ?? evidence.decision?.reasons);
   if (evidence.shadow !== undefined) text += shadowMember(evidence.shadow);
   text += textMember('route', (context?.route ?? evidence.route)?.name);
-  text += context === undefined ? rawTarget(evidence) : judgedTarget(context.method, context.host, context.target);
+  text += context === undefined ? rawTarget(evidence) : judgedTarget(context, token !== undefined);
   if (context?.operation) text += operationMember(context.operation);
   if (evidence.httpVersion !== '') text += `,"protocol":"HTTP/${evidence.httpVersion}"`;
   text += textMember('peer', evidence.peerAddress) + textMember('caller_trace_id', evidence.callerTraceId);
@@ -63,10 +64,11 @@ export function summaryJson(evidence: Evidence): string {
   return `${text}${timingsMember(evidence.timings)}}`;
 }
 
-function judgedTarget(method: string, host: string, target: { path: string; query: string | null }): string {
+/** What was judged, whole; of who has shown no good token, no more of the query than of a target that was not judged. */
+function judgedTarget({ method, host, target: { path, query } }: RequestContext, known: boolean): string {
   let text = textMember('method', method) + textMember('host', host);
-  text += textMember('path', redactText(target.path), TARGET_LIMIT);
-  if (target.query) text += textMember('query', redactQuery(target.query), TARGET_LIMIT);
+  text += textMember('path', redactText(path), TARGET_LIMIT);
+  if (query) text += textMember('query', redactQuery(known ? query : firstParameters(query)), TARGET_LIMIT);
   return text;
 }
 
@@ -76,8 +78,20 @@ function rawTarget(evidence: Evidence): string {
   const mark = target.indexOf('?');
   const path = mark < 0 ? target : target.slice(0, mark);
   let text = textMember('method', method, 32) + textMember('path', redactText(path), RAW_TARGET_LIMIT);
-  if (mark >= 0) text += textMember('query', redactQuery(target.slice(mark + 1)), RAW_TARGET_LIMIT);
+  if (mark >= 0) text += textMember('query', redactQuery(firstParameters(target.slice(mark + 1))), RAW_TARGET_LIMIT);
   return text;
+}
+
+/**
+ * As many parameters as are kept, whole: looking for credentials in thousands of them would make a stranger's request dear. One that is longer
+ * than that stays, since a part of a token does not look like one.
+ */
+function firstParameters(query: string): string {
+  if (query.length <= RAW_TARGET_LIMIT) return query;
+  const end = query.lastIndexOf('&', RAW_TARGET_LIMIT);
+  if (end <= 0) return query;
+  const next = query.indexOf('&', end + 1);
+  return next < 0 ? query : query.slice(0, next);
 }
 
 function operationMember(operation: Operation): string {

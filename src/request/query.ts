@@ -11,6 +11,14 @@ export const NO_PARAMETERS: QueryParameters = Object.freeze(Object.create(null))
 const QUERY = /^[!"$-:<-[\]-~]*$/;
 
 /**
+ * The query with every escape decoded, in one piece: what no name and no value in it can be made of is not in there either. Null when it can
+ * be read in two ways; then, and only then, `readQuery` says so too, since separators are never part of an escape or of a character.
+ */
+export function decodeQuery(query: string): string | null {
+  return QUERY.test(query) ? decode(query) : null;
+}
+
+/**
  * Reads a query as application/x-www-form-urlencoded (WHATWG URL §5.1), but strictly: percent-encoding valid and decoding to UTF-8, no NUL.
  * Null when it can be read in two ways.
  */

@@ -1,10 +1,11 @@
 import type { BodyHandle, ClientCertificate, Evidence, Peer, RequestContext } from '../kernel/context.ts';
 import { deny } from '../kernel/denial.ts';
 import { type Checked, pass } from '../kernel/result.ts';
-import { readCredentials } from './credentials.ts';
+import { readCredentials, TOKEN_PARAMETER } from './credentials.ts';
 import { readForwardedCertificate } from './forwarded_certificate.ts';
 import { type Framing, judgeFraming } from './framing.ts';
 import { readHeaderSection, type SectionLimits } from './header_section.ts';
+import { NO_PARAMETERS } from './query.ts';
 import { type HostRoutes, isAuthority, type RouteEntry, type RouteTable } from './route_table.ts';
 import { allowedBy, type ReadTarget, readTarget } from './target.ts';
 
@@ -97,7 +98,9 @@ export function createRequestReader({ routes, limits }: RequestReaderOptions): R
       }
       if (!route.methods.includes(method)) return deny('request.method_not_allowed');
 
-      const credentials = readCredentials(headers, target.value.target.queryParameters);
+      const { target: judged, decodedQuery } = target.value;
+      const mayNameToken = decodedQuery.includes(TOKEN_PARAMETER);
+      const credentials = readCredentials(headers, mayNameToken ? judged.queryParameters : NO_PARAMETERS);
       if (!credentials.ok) return credentials;
       const certificate = presentedCertificate(message.rawHeaders, peer);
       if (!certificate.ok) return certificate;

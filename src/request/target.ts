@@ -2,7 +2,7 @@ import type { Target, TargetRules } from '../kernel/context.ts';
 import { deny } from '../kernel/denial.ts';
 import { type Checked, pass } from '../kernel/result.ts';
 import { DOT_SEGMENTS, EMPTY_SEGMENTS, ENCODED_SLASH, readPath } from './path.ts';
-import { NO_PARAMETERS, readQuery } from './query.ts';
+import { decodeQuery, NO_PARAMETERS, type QueryParameters, readQuery } from './query.ts';
 
 /** Bytes that a request target may have. */
 export const MAXIMUM_TARGET_BYTES = 8192;
@@ -14,6 +14,8 @@ export interface ReadTarget {
   readonly needs: number;
   /** Of a target in absolute-form: the origin it names, which must be ours; null for origin-form. */
   readonly origin: { readonly scheme: string; readonly authority: string } | null;
+  /** The query in one piece, decoded; empty where there is none. */
+  readonly decodedQuery: string;
 }
 
 /** RFC 9112 §3.2.2. The authority is judged by comparison with ours, so that user information in it matches nothing. */
@@ -49,7 +51,35 @@ function readOriginForm(text: string, origin: ReadTarget['origin']): Checked<Rea
   const query = mark < 0 ? null : text.slice(mark + 1);
   const read = readPath(path);
   if (read === null) return deny('request.target_ambiguous', 'path');
-  const queryParameters = query === null || query === '' ? NO_PARAMETERS : readQuery(query);
-  if (queryParameters === null) return deny('request.target_ambiguous', 'query');
-  return pass({ target: { path, segments: read.segments, query, queryParameters }, needs: read.needs, origin });
+  const { segments, needs } = read;
+  if (query === null || query === '') {
+    const target = { path, segments, query, queryParameters: NO_PARAMETERS };
+    return pass({ target, needs, origin, decodedQuery: '' });
+  }
+  const decodedQuery = decodeQuery(query);
+  if (decodedQuery === null) return deny('request.target_ambiguous', 'query');
+  return pass({ target: new QueryTarget(path, segments, query), needs, origin, decodedQuery });
+}
+
+/**
+ * A target with a query. Its parameters are taken apart when somebody asks for them, which is the policy: thousands of them would make
+ * refusing a stranger's request cost more than allowing one.
+ */
+class QueryTarget implements Target {
+  readonly path: string;
+  readonly segments: readonly string[];
+  readonly query: string;
+  #parameters: QueryParameters | undefined;
+
+  constructor(path: string, segments: readonly string[], query: string) {
+    this.path = path;
+    this.segments = segments;
+    this.query = query;
+  }
+
+  get queryParameters(): QueryParameters {
+    // It was decoded before: it can be read.
+    this.#parameters ??= readQuery(this.query) ?? NO_PARAMETERS;
+    return this.#parameters;
+  }
 }

@@ -287,3 +287,22 @@ describe('summaryLine', () => {
     });
   });
 });
+
+describe('a query of thousands of parameters', () => {
+  const query = `first=1&${'token=abcdefgh&'.repeat(500)}last=1`;
+
+  it('is kept in part, and without its secrets, while nobody has shown a good token', () => {
+    const { custom } = read(unjudged({ rawTarget: `/v1/x?${query}` })) as { custom: { sallyport: { query: string } } };
+    const kept = custom.sallyport.query;
+    expect(kept.length).toBeLessThanOrEqual(1100);
+    expect(kept).toMatch(/^first=1&token=\[redacted\]/);
+    expect(kept).not.toContain('abcdefgh');
+  });
+
+  it('one long parameter stays whole until it was looked at', () => {
+    const { custom } = read(unjudged({ rawTarget: `/v1/x?a=${JWS}${'A'.repeat(2000)}&b=1` })) as {
+      custom: { sallyport: { query: string } };
+    };
+    expect(custom.sallyport.query).not.toContain(JWS.slice(0, 20));
+  });
+});

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { readQuery } from '../../src/request/query.ts';
+import { decodeQuery, readQuery } from '../../src/request/query.ts';
 import { readTarget } from '../../src/request/target.ts';
 import { valueOfPassed } from './fixtures.ts';
 
@@ -114,6 +114,44 @@ describe('the query, as application/x-www-form-urlencoded', () => {
         for (const name of names) expect(read[name]).toEqual(new URLSearchParams(`?${query}`).getAll(name));
       }),
       { numRuns: 2000 },
+    );
+  });
+});
+
+describe('a query in one piece', () => {
+  it('property: is readable when, and only when, its parameters are, and holds every name and value', () => {
+    const part = fc.oneof(
+      fc.constantFrom(
+        'a',
+        'b=c',
+        '&',
+        '=',
+        '%',
+        '%41',
+        '%c3%a9',
+        '%c3',
+        '%a9',
+        '%00',
+        '+',
+        ';',
+        '%26',
+        '%c0%ae',
+        '[',
+        '~',
+      ),
+      fc.string({ maxLength: 4 }),
+    );
+    fc.assert(
+      fc.property(fc.array(part, { maxLength: 12 }), (parts) => {
+        const query = parts.join('');
+        const [decoded, parameters] = [decodeQuery(query), readQuery(query)];
+        expect(decoded === null).toBe(parameters === null);
+        if (decoded === null || parameters === null) return;
+        for (const [name, values] of Object.entries(parameters)) {
+          for (const text of [name, ...values]) expect(decoded).toContain(text);
+        }
+      }),
+      { numRuns: 1000 },
     );
   });
 });
