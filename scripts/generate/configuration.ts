@@ -41,9 +41,10 @@ export function authServerPage(): string {
   return `<!-- Generated from src/config/authserver_schema.ts by npm run generate. -->
 # Configuration of the authorization server
 
-One YAML file for \`sallyport authserver --config FILE\`, strict and read like [that of the gateway](configuration.md). A client authenticates with its key
-(\`private_key_jwt\`, RFC 7523; the audience of its assertion is the issuer identifier alone) and brings a DPoP proof; there are no secrets and no bearer tokens.
-It names one \`resource\` and asks for scopes, \`authorization_details\` or both; it gets what it asks for and may have, and the answer says what that is.
+One YAML file for \`sallyport authserver --config FILE\`, strict and read like [that of the gateway](configuration.md). How to run it, with examples:
+[the guide](../guides/authorization_server.md). A client authenticates with its key (\`private_key_jwt\`, RFC 7523; the audience of its assertion is the issuer identifier alone), with a certificate
+(RFC 8705), or is known by the workload identity token in its request (\`none\`); every token is bound to a key or a certificate. There are no shared secrets and no bearer tokens.
+A request names one \`resource\` and asks for scopes, \`authorization_details\` or both; it gets what it asks for and may have, and the answer says what that is.
 
 ${table(authServerEditorSchema() as Node)}`;
 }
