@@ -29,7 +29,7 @@ async function refusal(token: string, parameters: Record<string, string | null> 
 const INVALID = [400, 'invalid_request'];
 
 describe('RFC 8693 §2: a workload identity token becomes an access token', () => {
-  it('§2.2.1: the answer says what was issued, bound to the key of the proof', async () => {
+  it('RFC 8693 §2.2.1: the answer says what was issued, bound to the key of the proof', async () => {
     const answer = await byExchange(server, server.ci.token());
     expect(answer.body).toMatchObject({
       issued_token_type: ACCESS_TOKEN,
@@ -48,12 +48,12 @@ describe('RFC 8693 §2: a workload identity token becomes an access token', () =
     });
   });
 
-  it('§4.1: the client that brings the token acts for its subject', async () => {
+  it('RFC 8693 §4.1: the client that brings the token acts for its subject', async () => {
     const answer = await byExchange(server, server.ci.token());
     expect(claimsOf(answer.body['access_token'])['act']).toEqual({ sub: 'ci' });
   });
 
-  it('§4.1: the actor is the one of the actor_token; who acted before stands inside', async () => {
+  it('RFC 8693 §4.1: the actor is the one of the actor_token; who acted before stands inside', async () => {
     const earlier = { sub: 'first', act: { sub: 'zeroth' } };
     const actor = server.forge.token({ claims: { sub: 'runner-7' } });
     const answer = await byExchange(server, server.ci.token({ claims: { act: earlier } }), {
@@ -67,7 +67,7 @@ describe('RFC 8693 §2: a workload identity token becomes an access token', () =
     });
   });
 
-  it('§4.1: a subject that is its own actor acts for nobody', async () => {
+  it('RFC 8693 §4.1: a subject that is its own actor acts for nobody', async () => {
     const answer = await byExchange(server, server.ci.token(), {
       actor_token: server.ci.token(),
       actor_token_type: JWT_TYPE,
@@ -76,7 +76,7 @@ describe('RFC 8693 §2: a workload identity token becomes an access token', () =
     expect(claimsOf(answer.body['access_token'])['act']).toBeUndefined();
   });
 
-  it('§2.1: by the client that the identity token alone makes known', async () => {
+  it('RFC 8693 §2.1: by the client that the identity token alone makes known', async () => {
     const answer = await byExchange(server, server.ci.token(), { ...NO_CLIENT, client_id: 'deploy' });
     expect(claimsOf(answer.body['access_token'])).toMatchObject({ client_id: 'deploy' });
     expect(claimsOf(answer.body['access_token'])['act']).toBeUndefined();
@@ -129,7 +129,7 @@ describe('RFC 8693 §2.2.2: refused', () => {
     expect(await refusal(make())).toEqual(INVALID);
   });
 
-  it('§4.4: may_act that names the client lets it act', async () => {
+  it('RFC 8693 §4.4: may_act that names the client lets it act', async () => {
     expect((await byExchange(server, server.ci.token({ claims: { may_act: { sub: 'ci' } } }))).status).toBe(200);
   });
 
