@@ -1,9 +1,10 @@
 import { createHash } from 'node:crypto';
-import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Checked, type MaybePromise, pass } from '../kernel/result.ts';
 import { BearerTokenFile } from '../net/bearer_token_file.ts';
+import type { CallerRequest, CallerResponse } from '../net/http_server.ts';
 import { OWN_PATH, type RequestReader } from '../request/read_request.ts';
 import { describeArrival, type EchoParts } from './echo.ts';
 
@@ -19,7 +20,7 @@ const UPLOAD = { ms: 6000, bytes: 65_536 } as const;
 /** What the gateway does for `sallyport doctor`. */
 export interface Doctor {
   /** Answers a question; false: it is none, or not the operator's. */
-  serve(request: IncomingMessage, response: ServerResponse): MaybePromise<Checked<boolean>>;
+  serve(request: CallerRequest, response: CallerResponse): MaybePromise<Checked<boolean>>;
   /** Switches to WebSocket, says one word and closes; false: it was not the operator who asked. */
   serveUpgrade(request: IncomingMessage, socket: Duplex): boolean;
 }
@@ -37,7 +38,7 @@ export function createDoctor(parts: EchoParts & { readonly reader: RequestReader
   const file = parts.config.doctor.token_file;
   if (file === undefined) return OFF;
   const token = new BearerTokenFile(file);
-  const isOperator = ({ headers }: IncomingMessage) => {
+  const isOperator = ({ headers }: CallerRequest | IncomingMessage) => {
     const presented = headers[TOKEN_FIELD];
     return typeof presented === 'string' && token.judge(`Bearer ${presented}`) === 'good';
   };
@@ -61,7 +62,7 @@ export function createDoctor(parts: EchoParts & { readonly reader: RequestReader
   };
 }
 
-function sendJson(response: ServerResponse, value: unknown): void {
+function sendJson(response: CallerResponse, value: unknown): void {
   const body = `${JSON.stringify(value)}\n`;
   response.writeHead(200, {
     'content-type': 'application/json',
@@ -73,7 +74,7 @@ function sendJson(response: ServerResponse, value: unknown): void {
 }
 
 /** An answer in two parts with a pause between them: whoever gets both at once is behind a buffer. */
-async function answerStream(response: ServerResponse): Promise<Checked<boolean>> {
+async function answerStream(response: CallerResponse): Promise<Checked<boolean>> {
   response.writeHead(200, { 'content-type': 'text/event-stream', 'cache-control': 'no-store' });
   response.write('data: first\n\n');
   await sleep(STREAM_MS);
@@ -82,7 +83,7 @@ async function answerStream(response: ServerResponse): Promise<Checked<boolean>>
 }
 
 /** When the parts of a body arrived: milliseconds between the first and the last. */
-async function answerUpload(request: IncomingMessage, response: ServerResponse): Promise<Checked<boolean>> {
+async function answerUpload(request: CallerRequest, response: CallerResponse): Promise<Checked<boolean>> {
   let first = 0;
   let last = 0;
   let bytes = 0;

@@ -1,9 +1,10 @@
 import { hash } from 'node:crypto';
-import type { IncomingMessage } from 'node:http';
 import type { TLSSocket } from 'node:tls';
 import type { GatewayConfig } from '../config/schema.ts';
 import type { Clock } from '../kernel/clock.ts';
 import type { Peer, Route } from '../kernel/context.ts';
+import type { CallerRequest } from '../net/http_server.ts';
+import { connectionOf } from '../net/http2_request.ts';
 import { presentedCertificate } from '../request/read_request.ts';
 
 /** What an echo is made with. */
@@ -12,7 +13,7 @@ export interface EchoParts {
   readonly origin: string;
   readonly routes: readonly Route[];
   readonly clock: Clock;
-  peerOf(request: IncomingMessage): Peer;
+  peerOf(request: CallerRequest): Peer;
 }
 
 /** Fields that a proxy in front writes, and that say what it did; no credential among them. */
@@ -22,9 +23,9 @@ const DIGESTED = ['authorization', 'dpop'] as const;
 const MAXIMUM_VALUE = 1024;
 
 /** How a request arrived, and what the gateway expects, for its operator: digests of credentials, never their text. */
-export function describeArrival(request: IncomingMessage, parts: EchoParts): Record<string, unknown> {
+export function describeArrival(request: CallerRequest, parts: EchoParts): Record<string, unknown> {
   const { config, origin, routes, clock } = parts;
-  const socket = request.socket as TLSSocket;
+  const socket = connectionOf(request) as TLSSocket;
   const peer = parts.peerOf(request);
   const certificate = presentedCertificate(request.rawHeaders, peer);
   return {
