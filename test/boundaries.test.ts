@@ -24,6 +24,7 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   audit: STAGE,
   control_plane: ['kernel', 'config', 'telemetry', 'oauth', 'net'],
   bundle: ['kernel', 'telemetry', 'policy', 'rego', 'control_plane'],
+  rate: [...STAGE, 'redis'],
   gateway: [
     'kernel',
     'files',
@@ -37,6 +38,7 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
     'policy',
     'forward',
     'audit',
+    'rate',
     'admin',
     'rego',
     'ended_jobs',
@@ -81,6 +83,7 @@ const TYPES_ONLY: Readonly<Record<string, readonly string[]>> = {
   forward: ['config'],
   audit: ['config'],
   bundle: ['config'],
+  rate: ['config'],
   admin: ['config'],
   redis: ['config'],
   ended_jobs: ['config'],
@@ -90,6 +93,7 @@ const TYPES_ONLY: Readonly<Record<string, readonly string[]>> = {
 const IMPORTERS: Readonly<Record<string, RegExp>> = {
   undici: /^forward\//,
   'http-proxy': /^forward\//,
+  'rate-limiter-flexible': /^rate\//,
   '@open-policy-agent/opa-wasm': /^policy\/engine\.ts$/,
   ioredis: /_redis\.ts$/,
   'oidc-provider': /^authserver\//,

@@ -49,13 +49,14 @@ const allowed = {
     maximumBodyBytes: null,
     deadlineMs: null,
     userAuthentication: null,
+    rateClasses: [],
   },
   revision: 'none',
   result: true,
   reasons: [],
 } as unknown as Decision;
 const decide = has('policy') ? createDecider({ policy: policy.live }) : () => pass(allowed);
-const judges = { tokens: services.tokens, endedKeys: null, proofs, bodies, decide };
+const judges = { tokens: services.tokens, endedKeys: null, proofs, bodies, decide, rates: services.rates };
 const origin = config.public_origin as string;
 const stages = {
   ...wireStages(parts, services, { origin, traces: createTraces('bench'), observe: () => undefined }),

@@ -5,6 +5,7 @@ const STAGES: Readonly<Record<string, string>> = {
   token: 'Stage 2: the access token',
   proof: 'Stage 3: the proof',
   policy: 'Stage 4: the policy',
+  rate: 'Stage 4: the rate classes that the policy demands',
   forward: 'Stage 5: forwarding',
   gateway: 'The gateway itself',
 };

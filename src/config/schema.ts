@@ -539,6 +539,19 @@ const log = z.strictObject({
   level: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace']).default('info'),
 });
 
+const rateClass = z.strictObject({
+  requests: z.int().min(1).max(1_000_000).describe('Requests in one window.'),
+  per_seconds: z.int().min(1).max(86_400).describe('Length of the window.'),
+  burst: z
+    .strictObject({
+      requests: z.int().min(1).max(1_000_000).describe('Requests beyond the rate, in a window of their own.'),
+      per_seconds: z.int().min(1).max(86_400).describe('Length of that window.'),
+    })
+    .optional()
+    .describe('Absent: nothing beyond the rate.'),
+  concurrent: z.int().min(1).max(100_000).optional().describe('Requests at the same time. Absent: any number.'),
+});
+
 /** The whole configuration of `sallyport gateway`. */
 export const gatewaySchema = z
   .strictObject({
@@ -566,6 +579,12 @@ export const gatewaySchema = z
     challenges: challenges.prefault({}),
     explain: explain.prefault({}),
     doctor: doctor.prefault({}),
+    rate_classes: z
+      .record(z.string().regex(/^[a-z][a-z0-9_-]{0,62}$/, 'expected lower-case letters, digits, - and _'), rateClass)
+      .default({})
+      .describe(
+        'What the obligation rate_class of a policy may name: how many requests of a job, or of another key, may pass. Counted in replay.redis where that is configured, else in the memory of one process.',
+      ),
     limits: limits.prefault({}),
     audit: audit.prefault({}),
     processes: z
@@ -586,6 +605,12 @@ export const gatewaySchema = z
       ...findEndedJobsProblems(config),
     ];
     for (const { path, message } of found) issue(path, message);
+    if (Object.keys(config.rate_classes).length > 0 && config.processes !== 1 && config.replay.redis === undefined) {
+      issue(
+        ['rate_classes'],
+        'several processes count together in Redis only: configure replay.redis, or processes: 1',
+      );
+    }
     for (const [path, nodes] of [
       [['replay', 'redis'], config.replay.redis],
       [['ended_jobs', 'redis'], config.ended_jobs?.redis],
@@ -657,6 +682,8 @@ export type IntrospectionConfig = NonNullable<IssuerConfig['introspection']>;
 export type StatusListConfig = NonNullable<IssuerConfig['status_list']>;
 /** One route of the configuration. */
 export type RouteConfig = GatewayConfig['routes'][number];
+/** How many requests of one key may pass. */
+export type RateClassConfig = GatewayConfig['rate_classes'][string];
 /** Where the replay store is. */
 export type ReplayConfig = GatewayConfig['replay'];
 /** Where the keys of ended jobs come from. */

@@ -1,9 +1,17 @@
 import type { Checks } from '../kernel/check.ts';
-import type { Decision, Evidence, RequestContext, VerifiedProof, VerifiedToken } from '../kernel/context.ts';
-import type { Checked, MaybePromise } from '../kernel/result.ts';
+import type {
+  AuthorizedRequest,
+  Decision,
+  Evidence,
+  RequestContext,
+  VerifiedProof,
+  VerifiedToken,
+} from '../kernel/context.ts';
+import { type Checked, type MaybePromise, pass } from '../kernel/result.ts';
 import type { CallerRequest } from '../net/http_server.ts';
 import type { Decide } from '../policy/decide.ts';
 import type { ProofVerifier } from '../proof/verifier.ts';
+import type { RateLimits } from '../rate/rate_limits.ts';
 import type { BodyReader } from '../request/body.ts';
 import { checkJobRuns, type JobKeys } from '../token/job_ended.ts';
 import type { TokenVerifier } from '../token/verify_token.ts';
@@ -16,6 +24,7 @@ export interface Judges {
   readonly proofs: ProofVerifier;
   readonly bodies: BodyReader;
   readonly decide: Decide;
+  readonly rates: RateLimits;
 }
 
 /** A request whose body has not been read. */
@@ -25,6 +34,8 @@ export interface PendingBody {
   readonly heldBack: boolean;
   /** Sends `100 Continue` once, when the caller waits for it. */
   askFor(): void;
+  /** Called when the request is over, however it ended. */
+  onOver(release: () => void): void;
 }
 
 /** The checks for one request: each stage, its time taken down in the evidence. Where a stage answers at once, so does this. */
@@ -72,6 +83,18 @@ export class TimedChecks implements Checks {
     const decision = this.#judges.decide(context, token, proof, evidence);
     evidence.timings.policy = performance.now() - started;
     return decision;
+  }
+
+  admit(authorized: AuthorizedRequest): MaybePromise<Checked<AuthorizedRequest>> {
+    if (authorized.decision.obligations.rateClasses.length === 0) return pass(authorized);
+    return this.#admit(authorized);
+  }
+
+  async #admit(authorized: AuthorizedRequest): Promise<Checked<AuthorizedRequest>> {
+    const admitted = await this.#judges.rates.admit(authorized);
+    if (!admitted.ok) return admitted;
+    this.#body.onOver(admitted.value);
+    return pass(authorized);
   }
 }
 

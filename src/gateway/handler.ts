@@ -136,6 +136,7 @@ async function serve(stages: Stages, connections: Connections, { request, respon
     stages.log.error({ err: error, decision_id: evidence.id }, 'a refusal could not be sent');
     request.socket.destroy();
   } finally {
+    body.over();
     endWork(stages, connections, { exchange, span });
   }
 }
@@ -157,6 +158,10 @@ async function serveUpgrade(
   const exchange: Exchange = { request, response: null, evidence, broken: null, answered: false };
   const turn = connections.begin(exchange);
   if (turn !== null && !(await turn)) return;
+  let release = (): void => undefined;
+  const onOver = (given: () => void): void => {
+    release = given;
+  };
   const span = beginWork(stages, connections, exchange);
   try {
     await settle(stages, evidence, async () => {
@@ -164,7 +169,12 @@ async function serveUpgrade(
         evidence.status = 101;
         return null;
       }
-      const authorized = await authorize(stages, evidence, { request, heldBack: false, askFor: () => undefined });
+      const authorized = await authorize(stages, evidence, {
+        request,
+        heldBack: false,
+        askFor: () => undefined,
+        onOver,
+      });
       if ('reason' in authorized) return authorized;
       // Node.js took it for an upgrade and stage 1 did not: the connection is not one for ordinary requests any more.
       if (!authorized.context.upgrade) return { reason: 'request.upgrade_not_allowed' };
@@ -176,6 +186,7 @@ async function serveUpgrade(
     evidence.status = answer.status;
     refuseOnSocket(socket, answer, stages.clock());
   } finally {
+    release();
     endWork(stages, connections, { exchange, span });
   }
 }
@@ -245,11 +256,21 @@ class HeldBody implements PendingBody {
   readonly request: CallerRequest;
   readonly #response: CallerResponse;
   heldBack: boolean;
+  #release: (() => void) | null = null;
 
   constructor(request: CallerRequest, response: CallerResponse, awaitsContinue: boolean) {
     this.request = request;
     this.#response = response;
     this.heldBack = awaitsContinue;
+  }
+
+  onOver(release: () => void): void {
+    this.#release = release;
+  }
+
+  /** The request is over: what it was admitted with is given back. */
+  over(): void {
+    this.#release?.();
   }
 
   askFor(): void {

@@ -12,6 +12,8 @@ import { connectionOf } from '../net/http2_request.ts';
 import { createPeerReader } from '../net/peer.ts';
 import { createDecider, type Decide } from '../policy/decide.ts';
 import { createProofVerifier, type ProofVerifier } from '../proof/verifier.ts';
+import { startRateLimits } from '../rate/create.ts';
+import type { RateLimits } from '../rate/rate_limits.ts';
 import { createAnswers } from '../request/answer.ts';
 import { createBodyReader } from '../request/body.ts';
 import { createOperationIndex } from '../request/operation_index.ts';
@@ -65,6 +67,7 @@ export interface Services {
   readonly proofs: ProofVerifier;
   /** Null where jobs do not end before their tokens. */
   readonly endedKeys: EndedKeys | null;
+  readonly rates: RateLimits;
   readonly forwarder: Forwarder;
   readonly auditor: Auditor;
 }
@@ -86,9 +89,11 @@ export async function startServices(parts: ServiceParts): Promise<Services> {
     started.stores = stores;
     const endedKeys = await startEndedKeys(config, clock, parts.endedKeys);
     started.endedKeys = endedKeys;
+    const rates = await startRateLimits(config);
+    started.rates = rates;
     started.proofs = createProofVerifier({ dpop, stores, nonces, nonceIssuers: issuersWithNonce(config), clock });
     const { tokens, forwarder, auditor, proofs } = started;
-    return { tokens, forwarder, auditor, stores, endedKeys, proofs };
+    return { tokens, forwarder, auditor, stores, endedKeys, rates, proofs };
   } catch (error) {
     await closeServices(started);
     throw error;
@@ -97,10 +102,11 @@ export async function startServices(parts: ServiceParts): Promise<Services> {
 
 /** Closes the services, once no request is under way. @returns how many records are lost */
 export async function closeServices(services: Partial<Services>): Promise<number> {
-  const { forwarder, tokens, stores, endedKeys, auditor } = services;
+  const { forwarder, tokens, stores, endedKeys, rates, auditor } = services;
   await forwarder?.close();
   tokens?.close();
   await endedKeys?.close();
+  await rates?.close();
   if (stores !== undefined) await closeReplayStores(stores);
   return (await auditor?.close()) ?? 0;
 }
@@ -147,7 +153,14 @@ export function wireStages(parts: StageParts, services: Services, { origin, trac
     endedKeys === null || thumbprintsOf(token.confirmation).every((key) => endedKeys.peek(key) === 'live');
   endedKeys?.onChange(() => forwarder.withdrawUpgrades((open) => !runs(open), 'forward.upgrade_job_ended'));
   const reader = createRequestReader({ routes: createRouteTable(entries), limits: config.limits });
-  const doctor = createDoctor({ config, origin, routes, clock, reader, peerOf: ({ socket }) => peerOf(socket) });
+  const doctor = createDoctor({
+    config,
+    origin,
+    routes,
+    clock,
+    reader,
+    peerOf: (request) => peerOf(connectionOf(request)),
+  });
   return {
     reader,
     bodies,

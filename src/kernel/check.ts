@@ -7,7 +7,7 @@ import {
   type VerifiedProof,
   type VerifiedToken,
 } from './context.ts';
-import { type Checked, type MaybePromise, pass } from './result.ts';
+import type { Checked, MaybePromise } from './result.ts';
 
 /** The checks that stand between a well-formed request and the upstream, one for each stage. The evidence is for timings and the record. */
 export interface Checks {
@@ -19,6 +19,8 @@ export interface Checks {
   readBody(context: RequestContext, evidence: Evidence): MaybePromise<Checked<RequestContext>>;
   /** Stage 4: may it. Refuses with `policy.*`. */
   decide(context: RequestContext, token: VerifiedToken, proof: VerifiedProof, evidence: Evidence): Checked<Decision>;
+  /** What the policy allows only so often. Refuses with `rate.*`. */
+  admit(authorized: AuthorizedRequest): MaybePromise<Checked<AuthorizedRequest>>;
 }
 
 /** The order of checks. Every way to the upstream passes through here, and each refusal ends it. */
@@ -44,5 +46,5 @@ export async function check(
   if (!decision.ok) return decision;
   evidence.decision = decision.value;
 
-  return pass(sealAuthorized({ context, token: token.value, proof: proof.value, decision: decision.value }));
+  return checks.admit(sealAuthorized({ context, token: token.value, proof: proof.value, decision: decision.value }));
 }

@@ -233,6 +233,15 @@ export interface Obligations {
   readonly deadlineMs: number | null;
   /** How and how recently the subject must have authenticated (RFC 9470); stage 4 itself holds the token to it. */
   readonly userAuthentication: UserAuthentication | null;
+  /** The rate classes that the request counts in. */
+  readonly rateClasses: readonly RateClassUse[];
+}
+
+/** One rate class of the configuration, and what is counted together in it. */
+export interface RateClassUse {
+  readonly name: string;
+  /** Null: the job, or the client where the token names no job. */
+  readonly key: string | null;
 }
 
 /** Demands on `acr` and `auth_time` of a token (RFC 9470 §3); null: none on that claim. */

@@ -16,7 +16,7 @@ export interface Denial {
   readonly requires?: Requirements;
   /** The policy's own reason codes and messages, for the record and the problem document. */
   readonly policyReasons?: readonly PolicyReason[];
-  /** Seconds for Retry-After, on 503. Absent: 1. */
+  /** Seconds for Retry-After, on 429 and 503. Absent: 1. */
   readonly retryAfterSeconds?: number;
 }
 

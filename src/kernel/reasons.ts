@@ -484,6 +484,29 @@ export const REASONS = {
     'Send fewer or smaller authorization_details, query parameters or header fields.',
   ),
 
+  // Between policy and forward: the rate classes that the policy demands
+  'rate.exceeded': row(
+    429,
+    null,
+    'The rate that the policy allows is exceeded',
+    'RFC 6585 §4',
+    'Try again after the seconds in Retry-After; send fewer requests.',
+  ),
+  'rate.too_many_at_once': row(
+    429,
+    null,
+    'More requests at the same time than the policy allows',
+    'RFC 6585 §4',
+    'Wait until requests under way are answered.',
+  ),
+  'rate.store_unavailable': row(
+    503,
+    null,
+    'The rate that the policy allows cannot be checked at the moment',
+    'RFC 9110 §15.6.4',
+    operator,
+  ),
+
   // Stage 5: forward
   'forward.upstream_unreachable': row(502, null, 'The upstream cannot be reached', 'RFC 9110 §15.6.3', operator),
   'forward.upstream_tls': row(

@@ -1,4 +1,4 @@
-import type { Obligations, UserAuthentication } from '../kernel/context.ts';
+import type { Obligations, RateClassUse, UserAuthentication } from '../kernel/context.ts';
 import { deny } from '../kernel/denial.ts';
 import { endsAtGateway, foldFieldName, HOP_BY_HOP } from '../kernel/fields.ts';
 import type { Denied } from '../kernel/result.ts';
@@ -14,6 +14,7 @@ export const NO_OBLIGATIONS: Checked<Obligations> & { ok: true } = pass(
     maximumBodyBytes: null,
     deadlineMs: null,
     userAuthentication: null,
+    rateClasses: [],
   }),
 );
 
@@ -24,6 +25,7 @@ interface Draft {
   maximumBodyBytes: number | null;
   deadlineMs: number | null;
   userAuthentication: UserAuthentication | null;
+  readonly rateClasses: RateClassUse[];
 }
 
 /** Takes one obligation into the draft; the denial where it cannot. */
@@ -31,6 +33,11 @@ type Take = (obligation: JsonObject, draft: Draft) => Denied | null;
 
 const LIST_LENGTH = 64;
 const VALUE_LENGTH = 4096;
+const KEY_LENGTH = 1024;
+/** Rate classes that one request may count in. */
+const CLASSES = 8;
+/** As in the configuration. */
+const CLASS_NAME = /^[a-z][a-z0-9_-]{0,62}$/;
 const DEADLINE_LIMIT_MS = 3_600_000;
 /** RFC 9110 §5.6.2 token. */
 const FIELD_NAME = /^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}$/;
@@ -43,11 +50,14 @@ const WRITTEN_BY_GATEWAY: ReadonlySet<string> = new Set(['host', 'content-length
 const FRAMING: ReadonlySet<string> = new Set(['content-length', 'transfer-encoding']);
 
 /** The obligations a policy may demand, by type: the members each has beside its type, and how it is read. */
-const TYPES: Readonly<Record<string, { readonly members: readonly string[]; readonly take: Take }>> = {
+const TYPES: Readonly<
+  Record<string, { readonly members: readonly string[]; readonly optional?: string; readonly take: Take }>
+> = {
   set_header: { members: ['type', 'name', 'value'], take: takeSetHeader },
   remove_response_header: { members: ['type', 'name'], take: takeRemoveResponseHeader },
   maximum_body_bytes: { members: ['type', 'bytes'], take: takeMaximumBodyBytes },
   deadline_ms: { members: ['type', 'milliseconds'], take: takeDeadline },
+  rate_class: { members: ['type', 'name'], optional: 'key', take: takeRateClass },
   user_authentication: { members: ['type', 'acr_values', 'max_age'], take: takeUserAuthentication },
 };
 
@@ -65,6 +75,7 @@ export function readObligations(value: unknown): Checked<Obligations> {
     maximumBodyBytes: null,
     deadlineMs: null,
     userAuthentication: null,
+    rateClasses: [],
   };
   for (const obligation of value as unknown[]) {
     if (!isObject(obligation)) return malformed('an obligation is not an object');
@@ -72,7 +83,9 @@ export function readObligations(value: unknown): Checked<Obligations> {
     if (typeof type !== 'string') return malformed('an obligation has no type');
     const known = Object.hasOwn(TYPES, type) ? TYPES[type] : undefined;
     if (known === undefined) return deny('policy.unknown_obligation');
-    if (!hasExactly(obligation, known.members)) return malformed(`obligation ${type}`);
+    const { members, optional } = known;
+    const all = optional !== undefined && Object.hasOwn(obligation, optional) ? [...members, optional] : members;
+    if (!hasExactly(obligation, all)) return malformed(`obligation ${type}`);
     const refused = known.take(obligation, draft);
     if (refused !== null) return refused;
   }
@@ -131,6 +144,17 @@ function takeUserAuthentication({ acr_values: acrs, max_age: age }: JsonObject, 
   if (acrValues === null && maxAge === null) return malformed('user_authentication: no demand');
   if (draft.userAuthentication !== null) return malformed('user_authentication: twice');
   draft.userAuthentication = { acrValues, maxAge };
+  return null;
+}
+
+function takeRateClass({ name, key = null }: JsonObject, draft: Draft): Denied | null {
+  if (typeof name !== 'string' || !CLASS_NAME.test(name)) return malformed('rate_class: name');
+  if (key !== null && (typeof key !== 'string' || key === '' || key.length > KEY_LENGTH)) {
+    return malformed('rate_class: key');
+  }
+  const twice = draft.rateClasses.some((use) => use.name === name);
+  if (twice || draft.rateClasses.length >= CLASSES) return malformed('rate_class: repeated');
+  draft.rateClasses.push({ name, key });
   return null;
 }
 

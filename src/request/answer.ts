@@ -81,7 +81,9 @@ export function createAnswers(options: AnswersOptions): (refusal: Refusal) => An
     if (refusal.nonce !== undefined) headers.push('DPoP-Nonce', refusal.nonce); // RFC 9449 §8.1: one value.
     // RFC 9110 §15.5.6; where no route is known, whatever some route takes.
     if (status === 405) headers.push('Allow', route === null ? everyMethod : route.methods.join(', '));
-    if (status === 503) headers.push('Retry-After', String(Math.max(1, Math.ceil(denial.retryAfterSeconds ?? 1))));
+    // RFC 6585 §4, RFC 9110 §10.2.3.
+    if (status === 503 || status === 429)
+      headers.push('Retry-After', String(Math.max(1, Math.ceil(denial.retryAfterSeconds ?? 1))));
     if (refusal.close === true || CLOSING.has(denial.reason)) headers.push('Connection', 'close');
     // RFC 9110 §9.3.2: the same header fields as for GET, Content-Length included.
     return { status, headers, body: method === 'HEAD' ? '' : body };

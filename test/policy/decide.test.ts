@@ -70,6 +70,7 @@ describe('a decision', () => {
           maximumBodyBytes: null,
           deadlineMs: 1500,
           userAuthentication: null,
+          rateClasses: [],
         },
         revision: policy.revision,
         result: ANSWERS['/allowed'],

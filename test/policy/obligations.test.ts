@@ -8,6 +8,7 @@ const NOTHING = {
   maximumBodyBytes: null,
   deadlineMs: null,
   userAuthentication: null,
+  rateClasses: [],
 };
 
 /** What one or several obligations come to; the reason of the refusal where they are refused. */
@@ -33,6 +34,7 @@ describe('obligations', () => {
         removeHeader('server'),
         { type: 'maximum_body_bytes', bytes: 0 },
         { type: 'deadline_ms', milliseconds: 1500 },
+        { type: 'rate_class', name: 'few' },
         { type: 'user_authentication', acr_values: ['phr', 'mfa'], max_age: 300 },
       ),
     ).toEqual({
@@ -42,6 +44,7 @@ describe('obligations', () => {
       ],
       removeResponseHeaders: ['server'],
       maximumBodyBytes: 0,
+      rateClasses: [{ name: 'few', key: null }],
       deadlineMs: 1500,
       userAuthentication: { acrValues: ['phr', 'mfa'], maxAge: 300 },
     });
@@ -242,5 +245,36 @@ describe('properties of reading obligations', () => {
         expect(read(setHeader('x-a', value))).toMatchObject({ setHeaders: [['x-a', value]] });
       }),
     );
+  });
+});
+
+describe('rate_class', () => {
+  it('names a class, and what is counted together where the policy says so', () => {
+    const uses = [
+      { type: 'rate_class', name: 'few' },
+      { type: 'rate_class', name: 'per_path', key: 'a' },
+    ];
+    expect(read(...uses)).toMatchObject({
+      rateClasses: [
+        { name: 'few', key: null },
+        { name: 'per_path', key: 'a' },
+      ],
+    });
+  });
+
+  it.each([
+    [{ name: 'few' }, { name: 'few', key: 'a' }],
+    [{}],
+    [{ name: 1 }],
+    [{ name: '' }],
+    [{ name: 'Few' }],
+    [{ name: 'few', key: '' }],
+    [{ name: 'few', key: 1 }],
+    [{ name: 'few', key: ['a'] }],
+    [{ name: 'few', key: 'x'.repeat(1025) }],
+    [{ name: 'few', requests: 1 }],
+    Array.from({ length: 9 }, (_, n) => ({ name: `c${n}` })),
+  ])('policy.malformed: %j', (...uses) => {
+    expect(read(...uses.map((use) => ({ type: 'rate_class', ...use })))).toBe('policy.malformed');
   });
 });

@@ -14,6 +14,7 @@ const NOTHING = {
   maximumBodyBytes: null,
   deadlineMs: null,
   userAuthentication: null,
+  rateClasses: [],
 };
 
 describe('a positive answer', () => {

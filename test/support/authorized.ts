@@ -79,6 +79,7 @@ const OBLIGATIONS: Obligations = {
   maximumBodyBytes: null,
   deadlineMs: null,
   userAuthentication: null,
+  rateClasses: [],
 };
 
 /** A request as it looks after all checks, without the checks: for tests of what comes after them. */
