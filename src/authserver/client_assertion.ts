@@ -1,5 +1,6 @@
 import { errors, type KoaContextWithOIDC } from 'oidc-provider';
 import { parseCompactJws } from '../oauth/compact_jws.ts';
+import { isNumericDate } from '../oauth/numeric_date.ts';
 import { CLOCK_TOLERANCE } from './provider.ts';
 import type { Use } from './single_use.ts';
 
@@ -48,8 +49,11 @@ export function checkAssertion(
   }
   if (jti.length > 256) throw new errors.InvalidClientAuth('jti of the client assertion is too long');
   const owner = ctx.oidc.client?.clientId ?? '';
+  const { iat } = claims;
+  // Without iat: no sooner than its exp was allowed.
+  const issuedAt = isNumericDate(iat) ? iat : exp - ASSERTION_AHEAD - CLOCK_TOLERANCE;
   const kept: Assertion = {
-    use: { kind: 'assertion', owner, id: jti, until: exp + CLOCK_TOLERANCE },
+    use: { kind: 'assertion', owner, id: jti, issuedAt, until: exp + CLOCK_TOLERANCE },
     job: claims['job'],
   };
   ctx.state[KEY] = kept;

@@ -59,5 +59,5 @@ async function readProof(
     throw new errors.InvalidDpopProof('iat of the DPoP proof is not recent enough');
   }
   if (jti.length > 256) throw new errors.InvalidDpopProof('jti of the DPoP proof is too long');
-  return { jkt, use: { kind: 'proof', owner: jkt, id: jti, until: Math.ceil(iat) + PROOF_AGE } };
+  return { jkt, use: { kind: 'proof', owner: jkt, id: jti, issuedAt: iat, until: Math.ceil(iat) + PROOF_AGE } };
 }

@@ -29,6 +29,11 @@ export interface Store {
   readonly shared: boolean;
   /** Writes an entry that is not there. @returns the value that stands there now: its own, or that of who was first */
   insert(entry: Entry): Promise<string>;
+  /**
+   * When entries may have been lost, seconds since the Unix epoch: what was dated before may have been used although nothing says so.
+   * Asked after a write, it tells of every loss before that write.
+   */
+  lostAt(): Promise<number>;
   /** Writes an entry, whether it is there or not. */
   put(entry: Entry): Promise<void>;
   /** Writes an entry only where this value stands, so that no change of somebody else is lost. @returns whether it did */

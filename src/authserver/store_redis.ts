@@ -12,6 +12,8 @@ export interface RedisStoreOptions {
   readonly onProblem: (problem: string) => void;
 }
 
+/** Seconds before its first start that a Redis is believed: longer than anything that is good once. */
+const BELIEVED_SECONDS = 604_800;
 /** Milliseconds after which the same problem is told again. */
 const TELL_AGAIN_MS = 10_000;
 
@@ -52,7 +54,10 @@ export class RedisStore implements Store {
     try {
       await client.connect();
       for (const master of mastersOf(client)) await judge(master, redis);
-      return new RedisStore(client, options);
+      const store = new RedisStore(client, options);
+      // A Redis that is new has lost nothing.
+      await store.#markEpoch(secondsOf(clock()) - BELIEVED_SECONDS);
+      return store;
     } catch (error) {
       await closeRedis(client);
       throw new Error(`storage.redis: ${describeRedis(redis)} cannot be used: ${(error as Error).message}`);
@@ -67,6 +72,12 @@ export class RedisStore implements Store {
     if (answer === null) return (await this.get(kind, id)) ?? '';
     if (LISTED.includes(kind)) await this.#enlist(entry);
     return value;
+  }
+
+  /** A key without expiry goes only when everything went: with the memory of a Redis that keeps nothing on disk, or by FLUSHALL. */
+  async lostAt(): Promise<number> {
+    const epoch = await this.#ask(() => this.#client.get(this.#epoch));
+    return epoch === null ? this.#markEpoch(secondsOf(this.#clock())) : Number(epoch);
   }
 
   async put(entry: Entry): Promise<void> {
@@ -109,6 +120,16 @@ export class RedisStore implements Store {
 
   close(): Promise<void> {
     return closeRedis(this.#client);
+  }
+
+  /** Says since when this Redis remembers, unless somebody else did. @returns what is said now */
+  async #markEpoch(seconds: number): Promise<number> {
+    await this.#ask(() => this.#client.set(this.#epoch, String(seconds), 'NX'));
+    return Number(await this.#ask(() => this.#client.get(this.#epoch)));
+  }
+
+  get #epoch(): string {
+    return `${this.#prefix}epoch`;
   }
 
   async #enlist({ kind, id, until }: Entry): Promise<void> {

@@ -85,6 +85,10 @@ export class SqliteStore implements Store {
     });
   }
 
+  async lostAt(): Promise<number> {
+    return Number.NEGATIVE_INFINITY;
+  }
+
   put({ kind, id, value, until }: Entry): Promise<void> {
     return this.#try(() => void this.#statements.put.run(kind, id, value, until));
   }

@@ -177,10 +177,11 @@ function depthOf(act: unknown): number {
 
 /** What is used up with these identity tokens: each once, or again with the key of its first use. */
 export function usesOf(identities: readonly WorkloadIdentity[], key: string): Use[] {
-  return identities.map(({ useId, expiresAt, issuer, use }) => ({
+  return identities.map(({ useId, issuedAt, expiresAt, issuer, use }) => ({
     kind: 'workload',
     owner: issuer,
     id: useId,
+    issuedAt,
     until: expiresAt + CLOCK_SKEW_SECONDS,
     ...(use === 'one_key' ? { by: key } : {}),
   }));

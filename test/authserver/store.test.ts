@@ -58,7 +58,7 @@ describe.each(['embedded', 'redis'])('the store: %s', (kind) => {
       ),
     );
     expect(new Set(answers).size).toBe(1);
-    const use = { kind: 'proof', owner: 'o', id: 'y', until: FAR } as const;
+    const use = { kind: 'proof', owner: 'o', id: 'y', issuedAt: FAR, until: FAR } as const;
     const claims = await Promise.all(
       Array.from({ length: 300 }, (_, index) => claimUses(stores[index % 3] as Store, [use])),
     );
@@ -68,7 +68,7 @@ describe.each(['embedded', 'redis'])('the store: %s', (kind) => {
 
   it('a use is good again only for whom it was bound to', async () => {
     const store = await open(kind, Date.now, `${kind}-by`);
-    const use = { kind: 'workload', owner: 'o', id: 'z', until: FAR, by: 'key-1' } as const;
+    const use = { kind: 'workload', owner: 'o', id: 'z', issuedAt: FAR, until: FAR, by: 'key-1' } as const;
     expect(await claimUses(store, [use])).toBeNull();
     expect(await claimUses(store, [use])).toBeNull();
     expect(await claimUses(store, [{ ...use, by: 'key-2' }])).toMatchObject({ id: 'z' });
@@ -177,6 +177,31 @@ describe('the store in Redis', () => {
     expect(problems[0]).toContain(`127.0.0.1:${own.port}`);
     await store.close();
     await again.stop();
+    await own.stop();
+  });
+
+  it('one that lost its memory: what was made before is refused as an outage, what was made since is good', async () => {
+    let now = 1_700_000_000_000;
+    const own = await startRedis();
+    const config = storageOf({ redis: { url: own.url, command_timeout_ms: 2000 } });
+    const open = () => openStore({ config, databaseFile: '', clock: () => now, onProblem: () => undefined });
+    const store = await open();
+    const made = (issuedAt: number) =>
+      ({ kind: 'proof', owner: 'o', id: String(issuedAt), issuedAt, until: FAR }) as const;
+    const seconds = now / 1000;
+    expect(await claimUses(store, [made(seconds - 60)])).toBeNull();
+    expect(await claimUses(store, [made(seconds - 60)])).toMatchObject({ kind: 'proof' });
+    now += 5000;
+    await own.call('FLUSHALL');
+    for (const issuedAt of [seconds - 60, seconds, seconds + 5, seconds + 15])
+      await expect(claimUses(store, [made(issuedAt)])).rejects.toBeInstanceOf(StoreUnavailable);
+    now += 20_000;
+    expect(await claimUses(store, [made(seconds + 16)])).toBeNull();
+    // Another server that starts now knows it too.
+    const other = await open();
+    expect(await other.lostAt()).toBe(seconds + 5);
+    await expect(claimUses(other, [made(seconds + 1)])).rejects.toBeInstanceOf(StoreUnavailable);
+    await Promise.all([store.close(), other.close()]);
     await own.stop();
   });
 
