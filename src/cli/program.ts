@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { ConfigError } from '../config/problems.ts';
+import { agentCommand } from './agent.ts';
 import { authserverCommand } from './authserver.ts';
 import { callCommand } from './call.ts';
 import { configCommand } from './config.ts';
@@ -24,6 +25,7 @@ export async function run(argv: readonly string[]): Promise<number> {
   program.addCommand(configCommand());
   program.addCommand(policyCommand());
   program.addCommand(authserverCommand());
+  program.addCommand(agentCommand());
   program.addCommand(callCommand());
   program.addCommand(explainCommand());
   program.addCommand(doctorCommand());

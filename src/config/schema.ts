@@ -25,7 +25,8 @@ export const file = z.string().min(1).max(4096);
 export const httpUrl = z.string().refine(isHttpUrl, {
   error: 'expected an absolute http or https URL without user information, query or fragment',
 });
-const origin = z.string().refine((text) => isHttpUrl(text) && new URL(text).origin === text.replace(/\/$/, ''), {
+/** Scheme, host and port. */
+export const origin = z.string().refine((text) => isHttpUrl(text) && new URL(text).origin === text.replace(/\/$/, ''), {
   error:
     'expected an origin such as https://cloud.example.com: scheme, host in lower case and port only where it is not the default',
 });

@@ -2,7 +2,8 @@ import type { Clock } from '../kernel/clock.ts';
 import { importSigningKey } from '../oauth/signing_key.ts';
 import { fetchToken, type JobAnswer, type JobCall, proveAndSend, sendCall } from './job.ts';
 import { loadSession } from './session.ts';
-import { answerText, explainRefusal, type Output, printable, styled } from './words.ts';
+import { explainRefusal, printable } from '../oauth/refusal_text.ts';
+import { answerText, type Output, styled } from './words.ts';
 
 /** What `sallyport call` was asked to do. */
 export interface CallRequest {

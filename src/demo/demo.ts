@@ -1,12 +1,13 @@
 import { relative } from 'node:path';
 import type { Clock } from '../kernel/clock.ts';
 import type { IssuedToken } from '../oauth/client_credentials.ts';
+import { detailsText } from '../oauth/refusal_text.ts';
 import type { Log } from '../telemetry/log.ts';
 import { fetchToken } from './job.ts';
 import { recordLines } from './records.ts';
 import { type DemoPorts, type Scene, setScene } from './scene.ts';
 import { tellStory } from './story.ts';
-import { detailsText, type Output, shortened, styled } from './words.ts';
+import { type Output, shortened, styled } from './words.ts';
 
 /** How the demo is run. */
 export interface DemoOptions {

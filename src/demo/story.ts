@@ -1,10 +1,11 @@
 import type { Clock } from '../kernel/clock.ts';
 import type { IssuedToken } from '../oauth/client_credentials.ts';
+import { explainRefusal } from '../oauth/refusal_text.ts';
 import { generatePrivateJwk, importSigningKey, type SigningKey } from '../oauth/signing_key.ts';
 import { type JobAnswer, type JobCall, proofFor, sendCall } from './job.ts';
 import { recordLines } from './records.ts';
 import type { Scene } from './scene.ts';
-import { answerText, explainRefusal, type Output, shortened, styled } from './words.ts';
+import { answerText, type Output, shortened, styled } from './words.ts';
 
 /** What the story is told with. */
 export interface Telling {

@@ -15,6 +15,8 @@ export interface TokenClientOptions {
   readonly proofKey: SigningKey;
   readonly timeoutMs: number;
   readonly clock: Clock;
+  /** Told of the header fields of each answer. */
+  readonly onAnswer?: (response: Pick<Response, 'status' | 'headers'>) => void;
 }
 
 /** What is asked for. */
@@ -99,6 +101,7 @@ export class TokenClient {
         [oauth.allowInsecureRequests]: isSecureUrl(String(metadata.token_endpoint), false),
       },
     );
+    this.#options.onAnswer?.(response);
     return read(await oauth.processClientCredentialsResponse(metadata, this.#client, response), request, askedAt);
   }
 

@@ -18,6 +18,8 @@ export interface BytesRequest {
   readonly body?: string;
   /** Ends the request early. */
   readonly signal?: AbortSignal;
+  /** Told of status and header fields as soon as they are there, whatever becomes of the rest. */
+  readonly onAnswer?: (response: Pick<Response, 'status' | 'headers'>) => void;
 }
 
 /** Why there is no document. */
@@ -46,6 +48,7 @@ export async function fetchBytes(request: BytesRequest): Promise<BytesAnswer> {
   const timeout = AbortSignal.timeout(request.timeoutMs);
   try {
     const response = await send(request, timeout);
+    request.onAnswer?.(response);
     const refused = refusal(response, request);
     if (refused !== null) {
       await response.body?.cancel();

@@ -21,6 +21,15 @@ export async function generatePrivateJwk(): Promise<JWK> {
   return { ...(await exportJWK(privateKey)), alg: 'ES256' };
 }
 
+/** Makes a key whose private half cannot leave this process: it lives as long as the process, or the last who holds it. */
+export async function generateSigningKey(alg: 'ES256' | 'EdDSA'): Promise<SigningKey> {
+  const { privateKey, publicKey } = await generateKeyPair(alg, { extractable: false });
+  const read = readPublicJwk(await exportJWK(publicKey), alg);
+  if (!read.ok) throw new TypeError(`the key cannot be used: ${read.problem}`);
+  const publicJwk = read.value;
+  return { privateKey, publicKey, publicJwk, thumbprint: jwkThumbprint(publicJwk), alg, kid: null };
+}
+
 /** Makes a key of a private JWK: P-256 (ES256), Ed25519 (EdDSA) or RSA (PS256). The private half cannot be exported again. @throws TypeError */
 export async function importSigningKey(jwk: JWK): Promise<SigningKey> {
   const alg = algorithmOf(jwk);

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { explainRefusal, printable, shortened, styled } from '../../src/demo/words.ts';
+import { shortened, styled } from '../../src/demo/words.ts';
+import { explainRefusal, printable } from '../../src/oauth/refusal_text.ts';
 
 describe('words', () => {
   it('printable: one line, bounded, and nothing that a terminal would obey', () => {

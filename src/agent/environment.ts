@@ -1,0 +1,111 @@
+import type { AgentConfig } from '../config/agent_schema.ts';
+import { ADDING, REPLACING } from './ca_bundle.ts';
+import { type Variables, identityVariables } from './identity.ts';
+
+/** Environment variables that the command gets; null: it does not get this one. */
+export type Exported = Record<string, string | null>;
+
+/** Where an API is found. */
+export interface ApiPlace {
+  readonly name: string;
+  readonly variables: readonly string[];
+  /** Local base URL; null where there is none. */
+  readonly url: string | null;
+  /** Path of the Unix socket; null where there is none. */
+  readonly socket: string | null;
+}
+
+/** Where forward mode is found. */
+export interface ProxyPlace {
+  readonly port: number;
+  /** Files of certificates. */
+  readonly bundle: string;
+  readonly added: string;
+  /** Host names of the APIs. */
+  readonly hosts: readonly string[];
+  /** Whether an API is reached by plain HTTP. */
+  readonly plain: boolean;
+}
+
+/** What there is to be told to the command. */
+export interface Places {
+  readonly apis: readonly ApiPlace[];
+  readonly proxy: ProxyPlace | null;
+  readonly kubeconfig: string | null;
+  readonly secret: string;
+  /** Path of the socket by which the agent is told to end. */
+  readonly control: string;
+}
+
+/** The variables by which the tools of the job find the agent, and those that are kept from them. */
+export function exportedVariables(config: AgentConfig, places: Places, variables: Variables): Exported {
+  const exported: Exported = { SALLYPORT_AGENT: places.control };
+  for (const { name, url, socket, variables: names } of places.apis) {
+    const prefix = `SALLYPORT_${name.toUpperCase()}`;
+    if (url !== null) for (const variable of [`${prefix}_URL`, ...names]) exported[variable] = url;
+    if (socket !== null) exported[`${prefix}_SOCKET`] = socket;
+  }
+  if (places.proxy !== null) Object.assign(exported, proxyVariables(places.proxy, places.secret, variables));
+  if (places.kubeconfig !== null) exported['KUBECONFIG'] = places.kubeconfig;
+  for (const kind of config.placeholders) Object.assign(exported, PLACEHOLDERS[kind](places.secret));
+  if (config.broker !== undefined && !config.keep_identity) {
+    for (const name of identityVariables(config.broker.identity)) exported[name] = null;
+  }
+  return exported;
+}
+
+/** Tools that insist on credentials get the job's local secret: of no use beyond the agent, and taken there as proof of having it. */
+const PLACEHOLDERS: Readonly<Record<AgentConfig['placeholders'][number], (secret: string) => Exported>> = {
+  aws: (secret) => ({
+    AWS_ACCESS_KEY_ID: secret,
+    AWS_SECRET_ACCESS_KEY: 'placeholder',
+    AWS_EC2_METADATA_DISABLED: 'true',
+    AWS_SESSION_TOKEN: null,
+    AWS_SECURITY_TOKEN: null,
+    AWS_PROFILE: null,
+    AWS_DEFAULT_PROFILE: null,
+    AWS_ROLE_ARN: null,
+    AWS_WEB_IDENTITY_TOKEN_FILE: null,
+    AWS_CONTAINER_CREDENTIALS_RELATIVE_URI: null,
+    AWS_CONTAINER_CREDENTIALS_FULL_URI: null,
+  }),
+  google: (secret) => ({
+    CLOUDSDK_AUTH_ACCESS_TOKEN: secret,
+    GOOGLE_OAUTH_ACCESS_TOKEN: secret,
+    GOOGLE_APPLICATION_CREDENTIALS: null,
+    GOOGLE_CREDENTIALS: null,
+  }),
+};
+
+function proxyVariables({ port, bundle, added, hosts, plain }: ProxyPlace, secret: string, variables: Variables): Exported {
+  const url = `http://agent:${secret}@127.0.0.1:${port}`;
+  // NODE_USE_ENV_PROXY: fetch and node:https of Node.js 24 look at HTTPS_PROXY only then.
+  const exported: Exported = { HTTPS_PROXY: url, https_proxy: url, NODE_USE_ENV_PROXY: '1' };
+  if (plain) Object.assign(exported, { HTTP_PROXY: url, http_proxy: url });
+  for (const name of ['NO_PROXY', 'no_proxy']) {
+    const value = variables[name];
+    if (value !== undefined) exported[name] = withoutHosts(value, hosts);
+  }
+  for (const name of REPLACING) exported[name] = bundle;
+  for (const name of ADDING) exported[name] = added;
+  return exported;
+}
+
+/** Entries of NO_PROXY that would lead a tool around the agent are left out. */
+function withoutHosts(list: string, hosts: readonly string[]): string {
+  const entries = list.split(/[\s,]+/).filter((entry) => entry !== '');
+  const covers = (entry: string, host: string) => {
+    const name = entry.replace(/:\d+$/, '').replace(/^\*?\./, '').toLowerCase();
+    return entry === '*' || host === name || host.endsWith(`.${name}`);
+  };
+  return entries.filter((entry) => !hosts.some((host) => covers(entry, host))).join(',');
+}
+
+/** The environment of the command: the agent's own, with what is exported. */
+export function environmentOf(variables: Variables, exported: Exported): Record<string, string> {
+  const environment: Record<string, string> = {};
+  for (const [name, value] of Object.entries({ ...variables, ...exported })) {
+    if (typeof value === 'string') environment[name] = value;
+  }
+  return environment;
+}

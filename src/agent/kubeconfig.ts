@@ -1,0 +1,21 @@
+import type { ApiPlace } from './environment.ts';
+
+/**
+ * A kubeconfig for the clusters of the job, in JSON, which is YAML too. The secret is part of the server's URL, since clients of Kubernetes
+ * send no token over plain http; where one insists on having a token, it is the secret once more.
+ */
+export function kubeconfigFor(clusters: readonly ApiPlace[], secret: string): string {
+  const [first] = clusters;
+  return `${JSON.stringify(
+    {
+      apiVersion: 'v1',
+      kind: 'Config',
+      clusters: clusters.map(({ name, url }) => ({ name, cluster: { server: url } })),
+      users: [{ name: 'job', user: { token: secret } }],
+      contexts: clusters.map(({ name }) => ({ name, context: { cluster: name, user: 'job' } })),
+      'current-context': first?.name ?? '',
+    },
+    null,
+    2,
+  )}\n`;
+}

@@ -1,0 +1,82 @@
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
+import { createHttpServer } from '../net/http_server.ts';
+import type { PeerUsers } from './peer_user.ts';
+import { refuse, refuseOnSocket } from './refusal.ts';
+
+/** What a local server hands on, once it is known that the right user is at the other end. None may throw. */
+export interface LocalHandlers {
+  request(request: IncomingMessage, response: ServerResponse, awaitsContinue: boolean): void;
+  /** WebSocket and CONNECT. */
+  upgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void;
+}
+
+/** Who may connect. */
+export interface Admission {
+  /** Null: this system cannot tell, or need not. */
+  readonly peers: PeerUsers | null;
+  /** User ids that may. */
+  readonly users: ReadonlySet<number>;
+}
+
+/** Whoever may come in: a server whose connections were let in elsewhere already. */
+export const EVERYBODY: Admission = { peers: null, users: new Set() };
+
+const LIMITS = {
+  // The gateway's own limit may be lower; its refusal then says so.
+  header_bytes: 65_536,
+  // A tool uploads for as long as it takes; a connection without a byte is ended by the way to the gateway.
+  request_timeout_ms: 86_400_000,
+  headers_timeout_ms: 60_000,
+  keep_alive_timeout_ms: 60_000,
+  connections: 1000,
+};
+const MALFORMED = 'HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n';
+
+/** Makes an HTTP server for tools of this machine. Not yet listening. */
+export function createLocalServer(handlers: LocalHandlers, admission: Admission): Server {
+  const server = createHttpServer(
+    {
+      request: (request, response, awaitsContinue) => {
+        void admitted(request.socket, admission).then((may) => {
+          if (may) handlers.request(request, response, awaitsContinue);
+          else refuse(request, response, 'other_user');
+        });
+      },
+      upgrade: (request, socket, head) => {
+        socket.on('error', () => socket.destroy());
+        void admitted(request.socket, admission).then((may) => {
+          if (may) handlers.upgrade(request, socket, head);
+          else refuseOnSocket(socket, 'other_user');
+        });
+      },
+      malformed: (_error, socket) => {
+        if (socket.writable) socket.end(MALFORMED, () => socket.destroy());
+        else socket.destroy();
+      },
+      overloaded: (socket) => socket.destroy(),
+    },
+    LIMITS,
+    null,
+  );
+  // Asked at once, while whoever connected is still there.
+  server.on('connection', (socket: Socket) => void admitted(socket, admission));
+  return server;
+}
+
+const ADMITTED = new WeakMap<Socket, Promise<boolean>>();
+
+/** Asked once for each connection. Where it cannot be established who it is, although this system can tell, nobody is let in. */
+function admitted(socket: Socket, { peers, users }: Admission): Promise<boolean> {
+  if (peers === null) return Promise.resolve(true);
+  let answer = ADMITTED.get(socket);
+  if (answer === undefined) {
+    answer = peers.of(socket).then(
+      (user) => user !== null && users.has(user),
+      () => false,
+    );
+    ADMITTED.set(socket, answer);
+  }
+  return answer;
+}
