@@ -5,6 +5,7 @@
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { advisoriesPage } from './generate/advisories.ts';
+import { agentPage, agentSchema } from './generate/agent.ts';
 import { authServerPage, authServerSchema, configurationPage, configurationSchema } from './generate/configuration.ts';
 import { conformancePage } from './generate/conformance.ts';
 import { metricsPage } from './generate/metrics.ts';
@@ -20,6 +21,8 @@ const FILES: Readonly<Record<string, () => string | Promise<string>>> = {
   'docs/reference/configuration.schema.json': configurationSchema,
   'docs/reference/authserver.md': authServerPage,
   'docs/reference/authserver.schema.json': authServerSchema,
+  'docs/reference/agent.md': agentPage,
+  'docs/reference/agent.schema.json': agentSchema,
   'docs/reference/metrics.md': metricsPage,
   'docs/reference/policy.md': policyPage,
   'docs/reference/conformance.md': conformancePage,

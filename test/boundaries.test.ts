@@ -104,6 +104,10 @@ const IMPORTERS: Readonly<Record<string, RegExp>> = {
   pino: /^telemetry\//,
   'prom-client': /^telemetry\//,
   commander: /^cli\//,
+  '@peculiar/x509': /^agent\/ephemeral_ca\.ts$/,
+  '@peculiar/asn1-x509': /^agent\/ephemeral_ca\.ts$/,
+  '@peculiar/asn1-schema': /^agent\/ephemeral_ca\.ts$/,
+  'reflect-metadata': /^agent\/ephemeral_ca\.ts$/,
 };
 
 /** Functions that mark a value as checked, and the only place that may call them. */

@@ -1,7 +1,8 @@
 import { authServerEditorSchema } from '../../src/config/authserver_schema.ts';
 import { editorSchema } from '../../src/config/schema.ts';
 
-interface Node {
+/** The part of a JSON Schema that is printed. */
+export interface Node {
   readonly type?: string;
   readonly description?: string;
   readonly default?: unknown;
@@ -49,7 +50,8 @@ A request names one \`resource\` and asks for scopes, \`authorization_details\` 
 ${table(authServerEditorSchema() as Node)}`;
 }
 
-function table(schema: Node): string {
+/** A schema as a table of its keys. */
+export function table(schema: Node): string {
   return `| key | type | default | meaning |
 |---|---|---|---|
 ${rows(schema, '').join('\n')}

@@ -61,7 +61,8 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
   const apis = makeApis(options, source);
   const folder = new JobFolder(variables, options.user);
   const doors: Doors = { servers: [], closers: [] };
-  const issued = () => [...new Set(apis.map(({ token }) => token))].flatMap(({ latest }) => (latest === null ? [] : [latest]));
+  const issued = () =>
+    [...new Set(apis.map(({ token }) => token))].flatMap(({ latest }) => (latest === null ? [] : [latest]));
   const over = Promise.withResolvers<void>();
   let ending: Promise<void> | null = null;
   const endOnce = async () => {
@@ -144,9 +145,14 @@ function makeApis({ config, clock, notices }: AgentOptions, source: TokenSource)
   });
 }
 
-function makeLink(origin: string, { config, clock, notices }: Pick<AgentOptions, 'config' | 'clock' | 'notices'>): GatewayLink {
+function makeLink(
+  origin: string,
+  { config, clock, notices }: Pick<AgentOptions, 'config' | 'clock' | 'notices'>,
+): GatewayLink {
   const onSkew = (seconds: number) =>
-    notices.say(`the clocks of this machine and of ${origin} are ${Math.abs(seconds)} seconds apart: set this one right`);
+    notices.say(
+      `the clocks of this machine and of ${origin} are ${Math.abs(seconds)} seconds apart: set this one right`,
+    );
   const { connect_timeout_ms: connectTimeoutMs, idle_timeout_ms: idleTimeoutMs } = config;
   return new GatewayLink({ origin, connectTimeoutMs, idleTimeoutMs, clock, onSkew });
 }

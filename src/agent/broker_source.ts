@@ -58,7 +58,8 @@ export class BrokerSource implements TokenSource {
         nonceUsed = true; // RFC 9449 §8: once more, with a new proof.
         continue;
       }
-      if (answer.kind === 'nonce') throw new TokenUnavailable('the authorization server takes no nonce that it gave', true);
+      if (answer.kind === 'nonce')
+        throw new TokenUnavailable('the authorization server takes no nonce that it gave', true);
       const learned = Math.abs(this.#authorizationServer.offsetMs - offsetBefore) > SKEW_MS;
       if (learned && !skewLearned) {
         skewLearned = true;

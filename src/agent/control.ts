@@ -1,4 +1,4 @@
-import { request as sendRequest, type Server } from 'node:http';
+import { type Server, request as sendRequest } from 'node:http';
 import { createPlainServer } from '../net/plain_server.ts';
 import { isJsonObject, parseStrictJson } from '../oauth/strict_json.ts';
 import type { Notices } from './notices.ts';
@@ -26,14 +26,16 @@ export function createControlServer(notices: Notices, end: () => Promise<void>):
 /** Tells an agent to end its job. @throws Error that says what to do when none is there */
 export function endAgent(socketPath: string): Promise<EndSummary> {
   return new Promise((resolve, reject) => {
-    const gone = (why: string) => reject(new Error(`no agent answers at ${socketPath} (${why}): it has ended already, or never ran here`));
+    const gone = (why: string) =>
+      reject(new Error(`no agent answers at ${socketPath} (${why}): it has ended already, or never ran here`));
     const asked = sendRequest({ socketPath, path: '/end', method: 'POST', timeout: TIMEOUT_MS }, (response) => {
       const chunks: Buffer[] = [];
       response.on('data', (chunk: Buffer) => chunks.push(chunk));
       response.on('error', (error) => gone(error.message));
       response.on('end', () => {
         const json = parseStrictJson(Buffer.concat(chunks), { maxBytes: MAXIMUM_BYTES });
-        if (response.statusCode === 200 && json.ok && isJsonObject(json.value)) resolve(json.value as unknown as EndSummary);
+        if (response.statusCode === 200 && json.ok && isJsonObject(json.value))
+          resolve(json.value as unknown as EndSummary);
         else gone(`status ${response.statusCode}`);
       });
     });

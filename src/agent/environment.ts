@@ -1,6 +1,6 @@
 import type { AgentConfig } from '../config/agent_schema.ts';
 import { ADDING, REPLACING } from './ca_bundle.ts';
-import { type Variables, identityVariables } from './identity.ts';
+import { identityVariables, type Variables } from './identity.ts';
 
 /** Environment variables that the command gets; null: it does not get this one. */
 export type Exported = Record<string, string | null>;
@@ -77,7 +77,11 @@ const PLACEHOLDERS: Readonly<Record<AgentConfig['placeholders'][number], (secret
   }),
 };
 
-function proxyVariables({ port, bundle, added, hosts, plain }: ProxyPlace, secret: string, variables: Variables): Exported {
+function proxyVariables(
+  { port, bundle, added, hosts, plain }: ProxyPlace,
+  secret: string,
+  variables: Variables,
+): Exported {
   const url = `http://agent:${secret}@127.0.0.1:${port}`;
   // NODE_USE_ENV_PROXY: fetch and node:https of Node.js 24 look at HTTPS_PROXY only then.
   const exported: Exported = { HTTPS_PROXY: url, https_proxy: url, NODE_USE_ENV_PROXY: '1' };
@@ -95,7 +99,10 @@ function proxyVariables({ port, bundle, added, hosts, plain }: ProxyPlace, secre
 function withoutHosts(list: string, hosts: readonly string[]): string {
   const entries = list.split(/[\s,]+/).filter((entry) => entry !== '');
   const covers = (entry: string, host: string) => {
-    const name = entry.replace(/:\d+$/, '').replace(/^\*?\./, '').toLowerCase();
+    const name = entry
+      .replace(/:\d+$/, '')
+      .replace(/^\*?\./, '')
+      .toLowerCase();
     return entry === '*' || host === name || host.endsWith(`.${name}`);
   };
   return entries.filter((entry) => !hosts.some((host) => covers(entry, host))).join(',');

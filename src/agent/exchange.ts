@@ -40,7 +40,12 @@ const IDEMPOTENT: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT'
 
 /** An answer of the gateway, or the end of an attempt without one. */
 type Outcome =
-  | { readonly kind: 'answer'; readonly answer: IncomingMessage; readonly outgoing: ClientRequest; readonly bodyBegun: boolean }
+  | {
+      readonly kind: 'answer';
+      readonly answer: IncomingMessage;
+      readonly outgoing: ClientRequest;
+      readonly bodyBegun: boolean;
+    }
   | { readonly kind: 'failed'; readonly error: Error; readonly stale: boolean };
 
 /** Passes one request on to the gateway with a token and a proof, and the answer back. Settles when both are through; never rejects. */
@@ -149,7 +154,8 @@ function answer(
     response.writeHead(status, incoming.statusMessage ?? '', fields);
   } catch {
     outgoing.destroy();
-    return refuse(request, response, 'gateway_unreachable');
+    refuse(request, response, 'gateway_unreachable');
+    return;
   }
   pipeline(incoming, response, (error) => {
     if (error) {
@@ -179,7 +185,9 @@ function fail({ api, request, response }: Call, { notices }: CallContext, error:
   if (response.destroyed) return; // The tool hung up.
   const late = error instanceof LinkTimeout;
   const why = late ? error.message : ((error as NodeJS.ErrnoException).code ?? error.message);
-  notices.say(`${api.name}: the gateway ${api.gateway.origin} ${late ? 'was waited for in vain' : 'cannot be reached'}: ${why}`);
+  notices.say(
+    `${api.name}: the gateway ${api.gateway.origin} ${late ? 'was waited for in vain' : 'cannot be reached'}: ${why}`,
+  );
   const reason: AgentRefusal = late ? 'gateway_timeout' : 'gateway_unreachable';
   refuse(request, response, reason);
 }

@@ -68,7 +68,8 @@ export class HeldToken {
     const askedAt = secondsOf(clock());
     try {
       const token = await request();
-      if (token.expiresAt <= secondsOf(clock())) throw new TokenUnavailable('the token that was issued has expired already', true);
+      if (token.expiresAt <= secondsOf(clock()))
+        throw new TokenUnavailable('the token that was issued has expired already', true);
       this.#failure = null;
       this.#token = token;
       this.#issuedAt = askedAt;

@@ -114,6 +114,8 @@ async function readTokenFile(file: string): Promise<string> {
     if ((await stat(file)).size > MAXIMUM_BYTES) throw new Error(`it has more than ${MAXIMUM_BYTES} bytes`);
     return await readFile(file, 'utf8');
   } catch (error) {
-    throw new Error(`identity token: ${file} cannot be read: ${(error as NodeJS.ErrnoException).code ?? 'it is too large'}`);
+    throw new Error(
+      `identity token: ${file} cannot be read: ${(error as NodeJS.ErrnoException).code ?? 'it is too large'}`,
+    );
   }
 }

@@ -13,7 +13,9 @@ export interface NamedUser extends MachineUser {
  */
 export function findUser(text: string): NamedUser {
   const [, uid, gid] = /^(\d{1,10})(?::(\d{1,10}))?$/.exec(text) ?? [];
-  const entries = readFileSync('/etc/passwd', 'utf8').split('\n').map((line) => line.split(':'));
+  const entries = readFileSync('/etc/passwd', 'utf8')
+    .split('\n')
+    .map((line) => line.split(':'));
   const entry = entries.find(([name, , number]) => (uid === undefined ? name === text : number === uid));
   if (entry !== undefined) {
     const [name = '', , number, group, , home = '/'] = entry;

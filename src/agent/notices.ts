@@ -27,7 +27,11 @@ export class Notices {
   }
 
   /** What was seen so far: for the end of the job. */
-  get summary(): { readonly requests: number; readonly refused: number; readonly refusals: readonly (readonly string[])[] } {
+  get summary(): {
+    readonly requests: number;
+    readonly refused: number;
+    readonly refusals: readonly (readonly string[])[];
+  } {
     return { requests: this.#requests, refused: this.#refused, refusals: this.#refusals };
   }
 
@@ -65,7 +69,9 @@ function refusalLines({ api, method, target, problem, token }: RefusedCall): str
 
 /** The operation by what it needs: `builds.create on projects/p1/builds`. */
 function operationIn(problem: JsonObject): string | null {
-  const required = problem['required'] as { authorization_details?: { actions?: unknown; identifier?: unknown }[] } | undefined;
+  const required = problem['required'] as
+    | { authorization_details?: { actions?: unknown; identifier?: unknown }[] }
+    | undefined;
   const [detail] = Array.isArray(required?.authorization_details) ? required.authorization_details : [];
   if (!Array.isArray(detail?.actions) || typeof detail.identifier !== 'string') return null;
   return `${detail.actions.join(', ')} on ${detail.identifier}`;

@@ -78,20 +78,19 @@ export class ForwardProxy {
 
   #connect(request: IncomingMessage, socket: Duplex, head: Buffer): void {
     const { access, others, timeouts, apis } = this.#options;
-    if (!access.presentToProxy(request)) return refuseOnSocket(socket, 'proxy_secret_missing');
-    const [, host, port] = (request.method === 'CONNECT' ? AUTHORITY.exec(request.url ?? '') : null) ?? [];
-    if (host === undefined || Number(port) > 65_535 || Number(port) === 0) return refuseOnSocket(socket, 'request_malformed');
-    this.#hold(socket);
-    for (const scheme of ['https', 'http']) {
-      const origin = URL.parse(`${scheme}://${host}:${port}`)?.origin;
-      if (origin === undefined || !apis.some((api) => api.origin === origin)) continue;
-      return this.#receive(socket as Socket, origin, head);
+    const target = request.method === 'CONNECT' ? authorityIn(request.url ?? '') : null;
+    if (!access.presentToProxy(request)) refuseOnSocket(socket, 'proxy_secret_missing');
+    else if (target === null) refuseOnSocket(socket, 'request_malformed');
+    else {
+      this.#hold(socket);
+      const origin = target.origins.find((one) => apis.some((api) => api.origin === one));
+      if (origin !== undefined) this.#receive(socket as Socket, origin, head);
+      else if (others === 'tunnel') tunnel({ ...target, socket, head, timeouts });
+      else {
+        this.#refused(`${target.host}:${target.port}`);
+        refuseOnSocket(socket, 'not_an_api');
+      }
     }
-    if (others === 'refuse') {
-      this.#refused(`${host}:${port}`);
-      return refuseOnSocket(socket, 'not_an_api');
-    }
-    tunnel({ host: host.replace(/^\[|\]$/g, ''), port: Number(port), socket, head, timeouts });
   }
 
   /** From here on the connection carries requests for one origin. */
@@ -134,31 +133,50 @@ export class ForwardProxy {
   /** A request in absolute form (RFC 9112 §3.2.2): plain HTTP through the proxy. */
   #plain(request: IncomingMessage, response: ServerResponse, awaitsContinue: boolean): void {
     const { access, apis, context, others, timeouts } = this.#options;
-    if (!access.presentToProxy(request)) return refuse(request, response, 'proxy_secret_missing');
-    const match = /^(http:\/\/([^/?#@\s\\]+))([/?][^#\s]*)?$/i.exec(request.url ?? '');
-    const origin = URL.parse(match?.[1] ?? '')?.origin;
-    // RFC 9112 §3.2.2: Host must agree with the target, of which only one counts.
-    if (match === null || origin === undefined || hostsOf(request).length > 1) return refuse(request, response, 'request_malformed');
-    const rest = match[3] ?? '/';
-    const target = rest.startsWith('/') ? rest : `/${rest}`;
-    const api = apiFor(apis, origin, target);
-    if (api !== null) {
-      context.notices.countRequest();
-      return void passOn({ api, target, request, response, awaitsContinue, rewrite: null }, context);
+    const absolute = absoluteIn(request);
+    if (!access.presentToProxy(request)) refuse(request, response, 'proxy_secret_missing');
+    else if (absolute === null) refuse(request, response, 'request_malformed');
+    else {
+      const { origin, target } = absolute;
+      const api = apiFor(apis, origin, target);
+      if (api !== null) {
+        context.notices.countRequest();
+        void passOn({ api, target, request, response, awaitsContinue, rewrite: null }, context);
+      } else if (others === 'tunnel' && !apis.some((one) => one.origin === origin)) {
+        relay({ origin: new URL(origin), target, request, response, timeouts, awaitsContinue });
+      } else {
+        this.#refused(origin);
+        refuse(request, response, 'not_an_api');
+      }
     }
-    if (others === 'refuse' || apis.some((one) => one.origin === origin)) {
-      this.#refused(origin);
-      return refuse(request, response, 'not_an_api');
-    }
-    relay({ origin: new URL(origin), target, request, response, timeouts, awaitsContinue });
   }
 
   #refused(what: string): void {
-    this.#options.context.notices.say(`a request to ${what} was refused: it is not among the APIs of this job (proxy.others: refuse)`);
+    this.#options.context.notices.say(
+      `a request to ${what} was refused: it is not among the APIs of this job (proxy.others: refuse)`,
+    );
   }
 
   #hold(socket: Duplex): void {
     this.#open.add(socket);
     socket.once('close', () => this.#open.delete(socket));
   }
+}
+
+/** Host and port of a CONNECT, and the origins that they may stand for. */
+function authorityIn(
+  text: string,
+): { readonly host: string; readonly port: number; readonly origins: string[] } | null {
+  const [, host, port] = AUTHORITY.exec(text) ?? [];
+  if (host === undefined || Number(port) > 65_535 || Number(port) === 0) return null;
+  const origins = ['https', 'http'].flatMap((scheme) => URL.parse(`${scheme}://${host}:${port}`)?.origin ?? []);
+  return { host: host.replace(/^\[|\]$/g, ''), port: Number(port), origins };
+}
+
+/** Origin and target of a request in absolute form. Host must not be given twice; what it says does not count (RFC 9112 §3.2.2). */
+function absoluteIn(request: IncomingMessage): { readonly origin: string; readonly target: string } | null {
+  const [, base = '', rest = '/'] = /^(http:\/\/[^/?#@\s\\]+)([/?][^#\s]*)?$/i.exec(request.url ?? '') ?? [];
+  const origin = URL.parse(base)?.origin;
+  if (origin === undefined || hostsOf(request).length > 1) return null;
+  return { origin, target: rest.startsWith('/') ? rest : `/${rest}` };
 }

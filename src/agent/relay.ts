@@ -55,9 +55,15 @@ export interface RelayRequest {
 /** Passes a plain request through, as any proxy does (RFC 9110 §7.6.1). Nothing of the job's is added to it. */
 export function relay({ origin, target, request, response, timeouts, awaitsContinue }: RelayRequest): void {
   const framing = framingOf(request.rawHeaders);
-  if (framing === null) return refuse(request, response, 'request_malformed');
+  if (framing === null) {
+    refuse(request, response, 'request_malformed');
+    return;
+  }
   const length = framing.kind === 'length' ? framing.length : null;
-  const body = framing.kind === 'none' ? { kind: 'kept' as const, bytes: null, length } : { kind: 'streamed' as const, source: request, length };
+  const body =
+    framing.kind === 'none'
+      ? { kind: 'kept' as const, bytes: null, length }
+      : { kind: 'streamed' as const, source: request, length };
   const outgoing = http.request({
     host: origin.hostname.replace(/^\[|\]$/g, ''),
     port: origin.port === '' ? 80 : Number(origin.port),
@@ -75,7 +81,11 @@ export function relay({ origin, target, request, response, timeouts, awaitsConti
     answer.on('error', () => undefined);
     try {
       response.sendDate = false;
-      response.writeHead(answer.statusCode ?? 0, answer.statusMessage ?? '', answerFields(answer.rawHeaders, answer.statusCode ?? 0, null));
+      response.writeHead(
+        answer.statusCode ?? 0,
+        answer.statusMessage ?? '',
+        answerFields(answer.rawHeaders, answer.statusCode ?? 0, null),
+      );
     } catch {
       outgoing.destroy();
       return refuse(request, response, 'tunnel_failed');

@@ -6,7 +6,9 @@ export type ShellFormat = 'sh' | 'github' | 'json';
 /** Variables as text that a shell, or a CI system, takes in. */
 export function printVariables(exported: Exported, format: ShellFormat): string {
   if (format === 'json') return `${JSON.stringify(exported, null, 2)}\n`;
-  const lines = Object.entries(exported).map(([name, value]) => (format === 'sh' ? shellLine(name, value) : githubLine(name, value)));
+  const lines = Object.entries(exported).map(([name, value]) =>
+    format === 'sh' ? shellLine(name, value) : githubLine(name, value),
+  );
   return `${lines.join('\n')}\n`;
 }
 

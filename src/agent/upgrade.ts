@@ -50,7 +50,11 @@ export async function passUpgrade(call: UpgradeCall, context: CallContext): Prom
   join(call, outcome);
 }
 
-async function open({ api, request, socket, target }: UpgradeCall, { key }: CallContext, token: IssuedToken): Promise<Outcome> {
+async function open(
+  { api, request, socket, target }: UpgradeCall,
+  { key }: CallContext,
+  token: IssuedToken,
+): Promise<Outcome> {
   const { gateway } = api;
   const { accessToken } = token;
   const proof = await gateway.memory.prove({ key, method: 'GET', url: gateway.origin + target, accessToken });
@@ -83,7 +87,10 @@ function abandon(outcome: Outcome): void {
   if (outcome.kind === 'answer') outcome.outgoing.destroy();
 }
 
-function join({ socket, head }: UpgradeCall, { answer, upstream, head: first }: Extract<Outcome, { kind: 'switched' }>): void {
+function join(
+  { socket, head }: UpgradeCall,
+  { answer, upstream, head: first }: Extract<Outcome, { kind: 'switched' }>,
+): void {
   const fields = [...answerFields(answer.rawHeaders, 101, null), 'Connection', 'Upgrade', 'Upgrade', 'websocket'];
   const lines = ['HTTP/1.1 101 Switching Protocols'];
   for (let i = 0; i + 1 < fields.length; i += 2) lines.push(`${fields[i]}: ${fields[i + 1]}`);
@@ -114,7 +121,8 @@ function passRefusal(
     response.writeHead(answer.statusCode ?? 0, answer.statusMessage ?? '', fields);
   } catch {
     outgoing.destroy();
-    return refuseOnSocket(socket, 'gateway_unreachable');
+    refuseOnSocket(socket, 'gateway_unreachable');
+    return;
   }
   response.assignSocket(socket as Socket);
   answer.on('error', () => undefined);

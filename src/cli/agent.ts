@@ -3,7 +3,9 @@ import type { AgentFlags } from './agent_flags.ts';
 
 /** `sallyport agent exec | start | end`: the job's side. */
 export function agentCommand(): Command {
-  const command = new Command('agent').description("the job's side: a key, a token that is bound to it, and proofs for ordinary tools");
+  const command = new Command('agent').description(
+    "the job's side: a key, a token that is bound to it, and proofs for ordinary tools",
+  );
   command.addCommand(
     withFlags(new Command('exec'))
       .description('run a command whose tools reach the gateway through the agent, then end the job')
@@ -23,7 +25,10 @@ export function agentCommand(): Command {
           .default('sh')
           .preset('sh'),
       )
-      .option('--log <file>', 'where the background agent writes what it has to say; absent: into the folder of the job')
+      .option(
+        '--log <file>',
+        'where the background agent writes what it has to say; absent: into the folder of the job',
+      )
       .action(async (flags: AgentFlags & { printEnv: 'sh' | 'github' | 'json'; log?: string }) => {
         const { startInBackground } = await import('./agent_start.ts');
         process.exitCode = await startInBackground(flags);
@@ -70,6 +75,8 @@ function withFlags(command: Command, wanted = true): Command {
   flag('--scope <scopes>', 'scopes to ask for, parted by spaces', 'SCOPE');
   flag('--authorization-details <json>', 'authorization_details to ask for, a JSON array', 'AUTHORIZATION_DETAILS');
   flag('--variable <names>', 'variables that get the local base URL, parted by commas', 'VARIABLE');
-  command.addOption(new Option('--proxy', 'forward mode: HTTPS_PROXY with a CA of this job').env('SALLYPORT_AGENT_PROXY'));
+  command.addOption(
+    new Option('--proxy', 'forward mode: HTTPS_PROXY with a CA of this job').env('SALLYPORT_AGENT_PROXY'),
+  );
   return command;
 }

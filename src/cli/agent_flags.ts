@@ -43,18 +43,27 @@ const SHAPING = [
 /** The configuration of a file, or of flags, strict either way. @throws ConfigError that says which of them and what was expected */
 export function configOf(flags: AgentFlags): AgentConfig {
   const given = SHAPING.filter((name) => flags[name] !== undefined);
-  if (flags.config === undefined) return parseAgentConfig(valueOf(flags), 'flags');
+  if (flags.config === undefined) return parseAgentConfig(valueFrom(flags), 'flags');
   if (given.length === 0) return loadAgentConfig(flags.config);
-  throw problem(`--config says everything; take ${given.map(flagOf).join(', ')} away, or --config (variables named SALLYPORT_AGENT_… count)`);
+  throw problem(
+    `--config says everything; take ${given.map(flagOf).join(', ')} away, or --config (variables named SALLYPORT_AGENT_… count)`,
+  );
 }
 
-function valueOf(flags: AgentFlags): Record<string, unknown> {
+function valueFrom(flags: AgentFlags): Record<string, unknown> {
   const { broker, issuer, api } = flags;
   if (broker === undefined && issuer === undefined) throw problem('expected --config, or --broker, or --issuer');
   if (api === undefined) throw problem('expected --api with --broker or --issuer: what the tools of the job call');
   return withoutUndefined({
     version: 1,
-    broker: broker && withoutUndefined({ url: broker, identity: identityOf(flags), workflow: flags.workflow, environment: flags.environment }),
+    broker:
+      broker &&
+      withoutUndefined({
+        url: broker,
+        identity: identityOf(flags),
+        workflow: flags.workflow,
+        environment: flags.environment,
+      }),
     authorization_server:
       issuer && withoutUndefined({ issuer, client_id: flags.clientId, private_key_file: flags.clientKeyFile }),
     apis: [
@@ -77,7 +86,9 @@ function identityOf({ identity = 'github', audience, broker }: AgentFlags): Reco
   if (identity.startsWith('env:')) return { source: 'environment', variable: identity.slice(4) };
   if (identity.startsWith('file:')) return { source: 'file', token_file: identity.slice(5) };
   // What brokers expect unless they are told otherwise: their own URL.
-  return identity === 'github' || identity === 'buildkite' ? { source: identity, audience: audience ?? broker } : { source: identity };
+  return identity === 'github' || identity === 'buildkite'
+    ? { source: identity, audience: audience ?? broker }
+    : { source: identity };
 }
 
 function detailsOf(text: string | undefined): unknown {

@@ -22,7 +22,8 @@ const SELF = import.meta.url.endsWith('.ts') ? MAIN : new URL('../main.js', impo
 export async function startInBackground(flags: AgentFlags & { printEnv: ShellFormat; log?: string }): Promise<number> {
   const config = configOf(flags);
   trustMore(config.ca_file);
-  const logFile = flags.log ?? join(mkdtempSync(join(process.env['RUNNER_TEMP'] || tmpdir(), 'sallyport-log-')), 'agent.log');
+  const logFile =
+    flags.log ?? join(mkdtempSync(join(process.env['RUNNER_TEMP'] || tmpdir(), 'sallyport-log-')), 'agent.log');
   const log = openSync(logFile, 'a', 0o600);
   const child = spawn(process.execPath, [...process.execArgv, SELF.pathname, 'agent', 'serve'], {
     detached: true,
@@ -48,7 +49,9 @@ export async function startInBackground(flags: AgentFlags & { printEnv: ShellFor
 /** The background process itself: takes its configuration from the one that started it, and serves until it is told to end. */
 export async function serveInBackground(): Promise<void> {
   if (process.send === undefined) throw new Error('serve is started by sallyport agent start');
-  const config = await new Promise<AgentConfig>((resolve) => process.once('message', (message) => resolve(message as AgentConfig)));
+  const config = await new Promise<AgentConfig>((resolve) =>
+    process.once('message', (message) => resolve(message as AgentConfig)),
+  );
   trustMore(config.ca_file);
   // Unhandled it would open the agent's memory to a debugger.
   process.on('SIGUSR1', () => undefined).on('SIGHUP', () => undefined);
@@ -69,7 +72,9 @@ export async function serveInBackground(): Promise<void> {
     await agent.end();
     over.resolve();
   });
-  await new Promise<void>((resolve, reject) => void control.once('error', reject).listen(agent.control, () => resolve()));
+  await new Promise<void>(
+    (resolve, reject) => void control.once('error', reject).listen(agent.control, () => resolve()),
+  );
   await say({ exported: agent.exported });
   process.disconnect?.();
   await Promise.race([told, over.promise, agent.ended]);
@@ -79,7 +84,8 @@ export async function serveInBackground(): Promise<void> {
 
 /** Tells an agent in the background to end, and what it saw. @returns the exit code */
 export async function endFromShell(socket: string | undefined): Promise<number> {
-  if (socket === undefined) throw new Error('no agent is known here: SALLYPORT_AGENT is not set, and --agent was not given');
+  if (socket === undefined)
+    throw new Error('no agent is known here: SALLYPORT_AGENT is not set, and --agent was not given');
   const { requests, refused, refusals } = await endAgent(socket);
   process.stderr.write(`sallyport agent: the job has ended; ${requests} requests, ${refused} refused by the gateway\n`);
   for (const lines of refusals) process.stderr.write(`  ${lines.join('\n    ')}\n`);

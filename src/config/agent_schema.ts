@@ -37,7 +37,12 @@ const identity = z.discriminatedUnion('source', [
 const broker = z.strictObject({
   url: httpUrl.describe('Base URL of the broker.'),
   identity: identity.describe("The CI system's own token for this job, which the broker checks."),
-  workflow: z.string().min(1).max(1024).optional().describe('Workflow at the broker; absent: the one that the identity token names.'),
+  workflow: z
+    .string()
+    .min(1)
+    .max(1024)
+    .optional()
+    .describe('Workflow at the broker; absent: the one that the identity token names.'),
   environment: z.string().min(1).max(1024).optional().describe('Deployment environment that is asked for.'),
 });
 
@@ -125,7 +130,12 @@ export const agentSchema = z
       .max(300_000)
       .default(30_000)
       .describe('How long getting a token may take, waiting in the queue of the broker included.'),
-    connect_timeout_ms: z.int().min(100).max(120_000).default(10_000).describe('How long connecting to the gateway may take.'),
+    connect_timeout_ms: z
+      .int()
+      .min(100)
+      .max(120_000)
+      .default(10_000)
+      .describe('How long connecting to the gateway may take.'),
     idle_timeout_ms: z
       .int()
       .min(1000)
@@ -145,9 +155,12 @@ export const agentSchema = z
       issue(['broker'], 'expected exactly one of broker and authorization_server');
     }
     const plain = (url: string | undefined) =>
-      url?.startsWith('http:') === true && !config.allow_plaintext && !isLoopback(URL.parse(url)?.hostname ?? 'localhost');
+      url?.startsWith('http:') === true &&
+      !config.allow_plaintext &&
+      !isLoopback(URL.parse(url)?.hostname ?? 'localhost');
     const secure = (path: (string | number)[], url: string | undefined) => {
-      if (plain(url)) issue(path, 'tokens are sent over https only; http is for loopback, or with allow_plaintext: true');
+      if (plain(url))
+        issue(path, 'tokens are sent over https only; http is for loopback, or with allow_plaintext: true');
     };
     secure(['broker', 'url'], config.broker?.url);
     secure(['authorization_server', 'issuer'], config.authorization_server?.issuer);
@@ -156,10 +169,13 @@ export const agentSchema = z
       // With a gateway of its own the URL is only a name.
       if (entry.gateway === undefined) secure(at('url'), entry.url);
       else secure(at('gateway'), entry.gateway);
-      const first = (matches: (other: (typeof config.apis)[number]) => boolean) => config.apis.findIndex(matches) !== index;
+      const first = (matches: (other: (typeof config.apis)[number]) => boolean) =>
+        config.apis.findIndex(matches) !== index;
       if (first(({ name }) => name === entry.name)) issue(at('name'), 'this name is used twice');
-      if (first(({ url }) => sameUrl(url, entry.url))) issue(at('url'), 'this URL is listed twice: which token would do?');
-      if (entry.listen === 'none' && config.proxy === undefined) issue(at('listen'), 'without proxy nothing reaches this API');
+      if (first(({ url }) => sameUrl(url, entry.url)))
+        issue(at('url'), 'this URL is listed twice: which token would do?');
+      if (entry.listen === 'none' && config.proxy === undefined)
+        issue(at('listen'), 'without proxy nothing reaches this API');
       if (entry.scopes.length === 0 && entry.authorization_details.length === 0) {
         issue(at('scopes'), 'ask for something: scopes, authorization_details or both');
       }

@@ -1,8 +1,8 @@
 import type { Clock } from '../kernel/clock.ts';
+import { explainRefusal, printable } from '../oauth/refusal_text.ts';
 import { importSigningKey } from '../oauth/signing_key.ts';
 import { fetchToken, type JobAnswer, type JobCall, proveAndSend, sendCall } from './job.ts';
 import { loadSession } from './session.ts';
-import { explainRefusal, printable } from '../oauth/refusal_text.ts';
 import { answerText, type Output, styled } from './words.ts';
 
 /** What `sallyport call` was asked to do. */

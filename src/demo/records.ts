@@ -1,7 +1,7 @@
 import { open } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
-import { isJsonObject, type JsonObject, parseJsonObject } from '../oauth/strict_json.ts';
 import { printable } from '../oauth/refusal_text.ts';
+import { isJsonObject, type JsonObject, parseJsonObject } from '../oauth/strict_json.ts';
 
 const POLL_MS = 25;
 const CHUNK = 262_144;
