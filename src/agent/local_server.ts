@@ -31,6 +31,8 @@ const LIMITS = {
   headers_timeout_ms: 60_000,
   keep_alive_timeout_ms: 60_000,
   connections: 1000,
+  headers: 1000,
+  http2_streams: 1,
 };
 const MALFORMED = 'HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n';
 
@@ -38,12 +40,16 @@ const MALFORMED = 'HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: 
 export function createLocalServer(handlers: LocalHandlers, admission: Admission): Server {
   const server = createHttpServer(
     {
-      request: (request, response, awaitsContinue) => {
+      request: (caller, answer, awaitsContinue) => {
+        // Without TLS of its own, the server hands on what node:http makes only.
+        const request = caller as IncomingMessage;
+        const response = answer as ServerResponse;
         void admitted(request.socket, admission).then((may) => {
           if (may) handlers.request(request, response, awaitsContinue);
           else refuse(request, response, 'other_user');
         });
       },
+      late: (request) => request.socket.destroy(),
       upgrade: (request, socket, head) => {
         socket.on('error', () => socket.destroy());
         void admitted(request.socket, admission).then((may) => {
