@@ -7,6 +7,7 @@ import type { Log } from '../telemetry/log.ts';
 import { type BundleSet, type OfferOutcome, revisionOf } from './bundle_set.ts';
 import { BundleDownload, type DownloadOutcome } from './download.ts';
 import type { BundleRules } from './read.ts';
+import { writeSnapshot } from './snapshot.ts';
 import { type BundleState, type MutableBundleState, newBundleState } from './state.ts';
 import type { BundleStore } from './store.ts';
 
@@ -133,7 +134,7 @@ export class BundleSource {
     this.#state.lastDownload = this.#parts.clock();
     const taken = await this.#parts.set.offer(this.name, { bytes, rules: this.#parts.rules });
     this.#note(taken, bytes.length);
-    if (taken.ok && taken.type === 'snapshot') await this.#keep({ bytes, etag, superseded: taken.superseded });
+    if (taken.ok) await this.#keep(taken, { bytes, etag });
     return taken.ok;
   }
 
@@ -187,11 +188,17 @@ export class BundleSource {
     }
   }
 
-  async #keep(stored: Parameters<BundleStore['save']>[2]): Promise<void> {
+  /** What changes made of a bundle is kept whole, without an ETag: nobody else has it in this form. */
+  async #keep({ type, bundle, superseded }: Taken, came: { bytes: Uint8Array; etag: string }): Promise<void> {
+    const { store, log } = this.#parts;
+    if (store === null) return;
     try {
-      await this.#parts.store?.save(this.name, this.#origin, stored);
+      const { bytes, etag } = type === 'snapshot' ? came : { bytes: await writeSnapshot(bundle), etag: '' };
+      await store.save(this.name, this.#origin, { bytes, etag, superseded });
     } catch (error) {
-      this.#parts.log.error({ err: error, bundle: this.name }, 'the bundle could not be kept for a restart');
+      log.error({ err: error, bundle: this.name }, 'the bundle could not be kept for a restart');
     }
   }
 }
+
+type Taken = Extract<OfferOutcome, { ok: true }>;

@@ -1,5 +1,6 @@
 import { Command } from 'commander';
 import { policyBuildCommand } from './policy_build.ts';
+import { policyBundleCommand } from './policy_bundle.ts';
 import { policyCheckCommand } from './policy_check.ts';
 import { policyDepsCommand } from './policy_deps.ts';
 import { policyEvalCommand, policyExplainCommand } from './policy_eval.ts';
@@ -19,6 +20,7 @@ export function policyCommand(): Command {
     .addCommand(policyLintCommand())
     .addCommand(policyTestCommand())
     .addCommand(policyBuildCommand())
+    .addCommand(policyBundleCommand())
     .addCommand(policyEvalCommand())
     .addCommand(policyExplainCommand())
     .addCommand(policyMutateCommand())

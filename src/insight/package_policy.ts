@@ -1,7 +1,7 @@
 import { makeArtifact } from '../policy/artifact.ts';
 import { activatePolicy } from '../policy/load.ts';
 import { buildPolicy } from '../rego/build.ts';
-import { type BundleWriteResult, writeBundle } from '../rego/bundle.ts';
+import { type BundleWriteRequest, type BundleWriteResult, writeBundle } from '../rego/bundle.ts';
 import type { RegoEngine } from '../rego/engine_host.ts';
 import { type Finding, withHint } from './check.ts';
 import type { PolicyProject } from './project.ts';
@@ -14,6 +14,10 @@ export interface PackageRequest {
   readonly form: 'wasm' | 'bundle';
   /** Of the bundle. Default: the digest of policy, data and entrypoint that the gateway would name in its records. */
   readonly revision?: string;
+  /** Of the bundle: the parts of data that belong to it. Default: all. */
+  readonly roots?: readonly string[];
+  /** Of the bundle: how it is signed. Default: not at all. */
+  readonly signing?: NonNullable<BundleWriteRequest['signing']>;
 }
 
 /** A policy ready to be shipped, or what stands in the way. */
@@ -38,7 +42,9 @@ export async function packagePolicy(
   const { revision = artifact.revision } = request;
   if (form === 'wasm') return { ok: true, bytes: built.wasm, revision };
   const wasm = { module: built.wasm, entrypoints: built.entrypoints };
-  const written: BundleWriteResult = await writeBundle({ modules, data, revision, wasm }, engine);
+  const { roots, signing } = request;
+  const options = { ...(roots === undefined ? {} : { roots }), ...(signing === undefined ? {} : { signing }) };
+  const written: BundleWriteResult = await writeBundle({ modules, data, revision, wasm, ...options }, engine);
   if (!written.ok) return { ok: false, findings: written.diagnostics.map(withHint) };
   return { ok: true, bytes: written.bundle, revision };
 }

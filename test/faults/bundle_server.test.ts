@@ -1,0 +1,306 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
+import net, { type AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { RegoEngine } from '../../src/rego/engine_host.ts';
+import { startTestPolicy, type TestPolicy } from '../support/bundle_gateway.ts';
+import { BundleServer, serving } from '../support/bundle_server.ts';
+import { decisionModule, opaBundle } from '../support/bundles.ts';
+import { eventually } from '../support/eventually.ts';
+import { tarGz } from '../support/tar.ts';
+
+const engine = new RegoEngine();
+let allow: Buffer;
+let deny: Buffer;
+let folder: string;
+const ends: (() => Promise<unknown>)[] = [];
+
+beforeAll(async () => {
+  allow = await opaBundle({ modules: [decisionModule(true)], data: { limit: 1 }, revision: '1' }, engine);
+  deny = await opaBundle({ modules: [decisionModule(false)], data: { limit: 1 }, revision: '2' }, engine);
+});
+afterAll(() => engine.close());
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'sallyport-bundles-'));
+});
+afterEach(async () => {
+  for (const end of ends.splice(0).reverse()) await end();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+const polling = { min_seconds: 1, max_seconds: 1 };
+
+async function server(...behaviour: ConstructorParameters<typeof BundleServer>): Promise<BundleServer> {
+  const started = new BundleServer(...behaviour);
+  await started.start();
+  ends.push(() => started.stop());
+  return started;
+}
+
+/** A policy of one bundle of a service. */
+async function policyOf(url: string, settings: object = {}, bundle: object = {}): Promise<TestPolicy> {
+  const bundles = [{ name: 'main', service: 'control', resource: 'main.tar.gz', polling, ...bundle }];
+  const services = [{ name: 'control', url, timeout_ms: 1000 }];
+  const policy = { bundles, start_timeout_seconds: 20, ...settings };
+  const started = await startTestPolicy(policy, { services }, folder);
+  ends.push(() => started.close());
+  return started;
+}
+
+const stateOf = (policy: TestPolicy) => policy.source.bundles?.()[0];
+const ask = (policy: TestPolicy) => policy.source.rebuild();
+
+describe('a service of bundles (OPA bundle API)', () => {
+  it('is asked with If-None-Match, also when empty, and Prefer; 304 changes nothing', async () => {
+    const control = await server(serving(allow, '"a"'));
+    const policy = await policyOf(control.url);
+    await eventually('a 304', () => (stateOf(policy)?.counts.unchanged ?? 0) > 0);
+    const [first, second] = control.seen;
+    expect(first).toMatchObject({
+      path: '/main.tar.gz',
+      headers: { 'if-none-match': '', prefer: 'modes=snapshot,delta' },
+    });
+    expect(second?.headers['if-none-match']).toBe('"a"');
+    expect(policy.source.holder.status()).toMatchObject({ activations: 1, failures: 0, pendingFailure: null });
+    control.behave = serving(deny, '"b"');
+    await ask(policy);
+    await eventually('the new policy', () => !policy.allows());
+    expect(policy.source.holder.live().bundles).toBe('{"main":{"revision":"2"}}');
+  });
+
+  it.each([
+    ['500', /status 500/, (_: unknown, response: import('node:http').ServerResponse) => response.writeHead(500).end()],
+    [
+      'a redirect',
+      /status 302/,
+      (_: unknown, response: import('node:http').ServerResponse) => response.writeHead(302, { location: '/' }).end(),
+    ],
+    [
+      'garbage',
+      /not a gzip file/,
+      (_: unknown, response: import('node:http').ServerResponse) =>
+        response.writeHead(200, { etag: '"g"' }).end('<html>'),
+    ],
+    [
+      'nothing',
+      /not a gzip file/,
+      (_: unknown, response: import('node:http').ServerResponse) => response.writeHead(200).end(),
+    ],
+    ['silence', /no whole answer within 1000 ms/, () => undefined],
+    [
+      'half an answer',
+      /no whole answer|cannot be reached/,
+      (_: unknown, response: import('node:http').ServerResponse) =>
+        response.writeHead(200, { 'content-length': '1000' }).write('x'),
+    ],
+    [
+      'a broken connection',
+      /cannot be reached/,
+      (_: unknown, response: import('node:http').ServerResponse) => response.destroy(),
+    ],
+    [
+      'more than is allowed',
+      /more than 33554432 bytes/,
+      (_: unknown, response: import('node:http').ServerResponse) => response.end(Buffer.alloc(33_554_433)),
+    ],
+  ])(
+    'that answers with %s: the policy stays, readiness says why, the ETag is forgotten, and it goes on afterwards',
+    async (_name, says, behave) => {
+      const control = await server(serving(allow, '"a"'));
+      const policy = await policyOf(control.url);
+      control.behave = behave as never;
+      await ask(policy);
+      await eventually('the failure', () => says.test(policy.source.holder.status().pendingFailure ?? ''));
+      expect(policy.allows()).toBe(true);
+      expect(policy.lines.some(({ level, why }) => level === 'error' && says.test(why ?? ''))).toBe(true);
+      const before = control.seen.length;
+      control.behave = serving(deny, '"b"');
+      await eventually('the new policy', () => !policy.allows());
+      expect(control.seen[before]?.headers['if-none-match']).toBe('');
+      expect(policy.source.holder.status().pendingFailure).toBeNull();
+    },
+  );
+
+  it('that is gone and comes back: the policy stays meanwhile, and is renewed afterwards', async () => {
+    const control = await server(serving(allow, '"a"'));
+    const policy = await policyOf(control.url);
+    await control.stop();
+    await ask(policy);
+    await eventually('ECONNREFUSED', () => /ECONNREFUSED/.test(stateOf(policy)?.problem ?? ''));
+    expect(policy.allows()).toBe(true);
+    control.behave = serving(deny, '"b"');
+    await control.start();
+    await eventually('the new policy', () => !policy.allows());
+  });
+
+  it('that is down at the start is waited for', async () => {
+    const control = await server((_request, response) => response.writeHead(503).end());
+    setTimeout(() => {
+      control.behave = serving(allow, '"a"');
+    }, 700);
+    expect((await policyOf(control.url)).allows()).toBe(true);
+  });
+
+  it('that never answers at the start: it ends in time, and says which bundle is missing and why', async () => {
+    const control = await server(() => undefined);
+    await expect(policyOf(control.url, { start_timeout_seconds: 2 })).rejects.toThrow(/main: .*no whole answer/s);
+  });
+
+  it('is not needed for a restart: bundles are kept, readable by the owner alone, and a damaged one is not used', async () => {
+    const control = await server(serving(allow, '"a"'));
+    const kept = { persistence_folder: 'kept' };
+    const first = await policyOf(control.url, kept);
+    await eventually('kept', () => readdirSync(join(folder, 'kept')).includes('main.bundle'));
+    await first.close();
+    await control.stop();
+    const file = join(folder, 'kept/main.bundle');
+    expect(statSync(file).mode & 0o777).toBe(0o600);
+    const second = await policyOf(control.url, kept);
+    expect(second.allows()).toBe(true);
+    expect(second.source.holder.live().bundles).toBe('{"main":{"revision":"1"}}');
+    await second.close();
+    const bytes = readFileSync(file);
+    bytes[bytes.length - 20] = (bytes.at(-20) ?? 0) ^ 1;
+    writeFileSync(file, bytes);
+    await expect(policyOf(control.url, { ...kept, start_timeout_seconds: 1 })).rejects.toThrow(
+      /no policy to start with/,
+    );
+    await control.start();
+  });
+
+  it('cannot roll back, also across a restart, unless that is allowed', async () => {
+    const control = await server(serving(deny, '"b"'));
+    const kept = { persistence_folder: 'kept' };
+    const first = await policyOf(control.url, kept);
+    control.behave = serving(allow, '"a"');
+    await ask(first);
+    await eventually('the refusal', () => /roll-back/.test(stateOf(first)?.problem ?? ''));
+    expect(first.allows()).toBe(false);
+    await first.close();
+    const second = await policyOf(control.url, kept);
+    await eventually('the refusal', () => /roll-back/.test(stateOf(second)?.problem ?? ''));
+    expect(second.allows()).toBe(false);
+    await second.close();
+    const third = await policyOf(control.url, { ...kept, rollback: 'allow' });
+    await eventually('the older policy', () => third.allows());
+  });
+
+  it('that can hold answers back is asked again at once, and told how long it may wait', async () => {
+    const control = await server(serving(allow, '"a"', { 'content-type': 'application/vnd.openpolicyagent.bundles' }));
+    const slow = { polling: { min_seconds: 60, max_seconds: 60, long_polling_seconds: 5 } };
+    const policy = await policyOf(control.url, {}, slow);
+    await eventually('a long poll', () => control.seen.length > 1);
+    expect(control.seen[1]?.headers['prefer']).toBe('modes=snapshot,delta;wait=5');
+    control.behave = serving(deny, '"b"');
+    await eventually('the new policy', () => !policy.allows());
+    // Without the content type it is not asked to wait any more.
+    const count = control.seen.length;
+    await new Promise((resolve) => setTimeout(resolve, 400));
+    expect(control.seen.length - count).toBeLessThanOrEqual(1);
+  });
+
+  it('may send changes to data only; what does not fit makes the whole bundle come again', async () => {
+    const rule = 'package sallyport\n\ndecision := {"allow": data.limit > 1}\n';
+    const whole = await opaBundle(
+      { modules: [{ path: 'sallyport/d.rego', text: rule }], data: { limit: 1 }, revision: '1' },
+      engine,
+    );
+    const delta = (revision: string, patch: object) =>
+      tarGz([
+        { name: '/patch.json', content: JSON.stringify({ data: [patch] }) },
+        { name: '/.manifest', content: JSON.stringify({ revision, roots: [''] }) },
+      ]);
+    const control = await server(serving(whole, '"a"'));
+    const policy = await policyOf(control.url);
+    expect(policy.allows()).toBe(false);
+    control.behave = serving(delta('2', { op: 'replace', path: '/limit', value: 2 }), '"b"');
+    await ask(policy);
+    await eventually('the change', () => policy.allows());
+    expect(policy.source.holder.live().bundles).toBe('{"main":{"revision":"2"}}');
+    control.behave = serving(delta('3', { op: 'remove', path: '/none/there' }), '"c"');
+    const before = control.seen.length;
+    await ask(policy);
+    await eventually('the refusal', () => /not there/.test(stateOf(policy)?.problem ?? ''));
+    await eventually('another request', () => control.seen.length > before + 1);
+    expect(control.seen.at(-1)?.headers['if-none-match']).toBe('');
+    expect(policy.allows()).toBe(true);
+  });
+});
+
+describe('nginx as a server of bundles', () => {
+  it('serves, answers 304, is stopped, comes back', async () => {
+    const port = await freePort();
+    const root = join(folder, 'www');
+    mkdirSync(root);
+    const put = (bundle: Buffer) => {
+      writeFileSync(join(root, 'draft'), bundle);
+      renameSync(join(root, 'draft'), join(root, 'main.tar.gz'));
+    };
+    put(allow);
+    let nginx = await startNginx(port, root);
+    const policy = await policyOf(`http://127.0.0.1:${port}`);
+    expect(policy.allows()).toBe(true);
+    await eventually('a 304', () => (stateOf(policy)?.counts.unchanged ?? 0) > 0);
+    await nginx();
+    await ask(policy);
+    await eventually('the failure', () => /ECONN/.test(stateOf(policy)?.problem ?? ''));
+    expect(policy.allows()).toBe(true);
+    put(deny);
+    nginx = await startNginx(port, root);
+    ends.push(nginx);
+    await eventually('the new policy', () => !policy.allows());
+  });
+});
+
+async function freePort(): Promise<number> {
+  const probe = net.createServer().listen(0, '127.0.0.1');
+  await once(probe, 'listening');
+  const { port } = probe.address() as AddressInfo;
+  probe.close();
+  await once(probe, 'close');
+  return port;
+}
+
+/** @returns what ends it */
+async function startNginx(port: number, root: string): Promise<() => Promise<unknown>> {
+  const prefix = mkdtempSync(join(folder, 'nginx-'));
+  const temp = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map(
+    (name) => `${name}_temp_path ${prefix}/${name};`,
+  );
+  const settings = `daemon off; master_process off; worker_processes 1; pid ${prefix}/pid; error_log ${prefix}/error.log;
+events {}
+http { access_log off; ${temp.join(' ')} server { listen 127.0.0.1:${port}; root ${root}; } }
+`;
+  writeFileSync(join(prefix, 'nginx.conf'), settings);
+  const path = `${process.env['PATH'] ?? ''}:/usr/sbin:/usr/local/sbin`;
+  const child = spawn('nginx', ['-p', prefix, '-c', join(prefix, 'nginx.conf')], {
+    stdio: 'ignore',
+    env: { PATH: path },
+  });
+  await eventually('nginx listens', () => canConnect(port));
+  return async () => {
+    const ended = child.exitCode === null ? once(child, 'exit') : Promise.resolve();
+    child.kill('SIGTERM');
+    await ended;
+  };
+}
+
+function canConnect(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = net.connect(port, '127.0.0.1');
+    socket.on('connect', () => resolve(true)).on('error', () => resolve(false));
+    socket.on('connect', () => socket.destroy());
+  });
+}
