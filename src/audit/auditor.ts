@@ -10,10 +10,13 @@ import { leastLine, type RecordFrame, type RecordMoment, recordFrame, recordLine
 import type { Sink } from './sink.ts';
 import { openFileSink } from './sink_file.ts';
 import { openStdoutSink } from './sink_stdout.ts';
+import { openUploadSink, type UploadParts } from './sink_upload.ts';
 import { Spool } from './spool.ts';
 
 /** Milliseconds that writing the last records may take when nothing else is said. */
 const CLOSE_MS = 5000;
+/** Milliseconds that records are collected before they are uploaded together. */
+const UPLOAD_COLLECT_MS = 500;
 
 /** Stage 6: one record per request, in every sink. */
 export interface Auditor {
@@ -44,17 +47,19 @@ export interface AuditorOptions {
   readonly entrypoint?: string;
   /** The name that the policy has in records. Absent: policy. */
   readonly bundle?: string;
+  /** What a sink of the type opa needs. Absent: there is none. */
+  readonly uploads?: UploadParts;
 }
 
 /** Opens the sinks. @throws Error that names the sink and says what to do, when one cannot be opened */
 export function createAuditor(options: AuditorOptions): Auditor {
-  const { config, labels, clock, log, entrypoint = 'sallyport/decision', bundle = 'policy' } = options;
+  const { config, labels, clock, log, entrypoint = 'sallyport/decision', bundle = 'policy', uploads } = options;
   const frame = recordFrame({ labels: { id: randomUUID(), ...labels }, entrypoint, bundle });
-  return new SinkAuditor(frame, { config, clock, log });
+  return new SinkAuditor(frame, { config, clock, log, uploads });
 }
 
 type SinkConfig = AuditConfig['sinks'][number];
-type Parts = Pick<AuditorOptions, 'config' | 'clock' | 'log'>;
+type Parts = Pick<AuditorOptions, 'config' | 'clock' | 'log'> & { readonly uploads: UploadParts | undefined };
 
 class SinkAuditor implements Auditor {
   readonly #frame: RecordFrame;
@@ -158,18 +163,32 @@ class SinkAuditor implements Auditor {
   }
 }
 
-function openDeliveries({ config, log }: Parts, onRoom: () => void): Delivery[] {
+function openDeliveries({ config, log, uploads }: Parts, onRoom: () => void): Delivery[] {
   const names = new Map<string, number>();
   return config.sinks.map((sink, index) => {
     const number = (names.get(sink.type) ?? 0) + 1;
     names.set(sink.type, number);
     const name = number === 1 ? sink.type : `${sink.type}_${number}`;
     const spool = openSpool({ config, log }, index === 0 ? '' : `.${name}`);
+    if (sink.type === 'opa') {
+      if (uploads === undefined) throw new Error(`audit.sinks[${index}]: nothing here can upload records`);
+      return new Delivery({
+        sink: openUploadSink(name, uploads, index),
+        spool,
+        log,
+        onRoom,
+        collectMs: UPLOAD_COLLECT_MS,
+      });
+    }
     return new Delivery({ sink: openSink({ name, index }, sink, log), spool, log, onRoom });
   });
 }
 
-function openSink({ name, index }: { name: string; index: number }, sink: SinkConfig, log: Log): Sink {
+function openSink(
+  { name, index }: { name: string; index: number },
+  sink: Exclude<SinkConfig, { type: 'opa' }>,
+  log: Log,
+): Sink {
   if (sink.type === 'stdout') return openStdoutSink(name);
   try {
     return openFileSink(name, sink.path, log);

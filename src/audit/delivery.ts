@@ -19,6 +19,8 @@ export interface DeliveryParts {
   /** Where records wait when the sink does not take them; null: in memory only. */
   readonly spool: Spool | null;
   readonly log: Log;
+  /** Milliseconds that records are collected before they are written together. Absent: as long as suits a file. */
+  readonly collectMs?: number;
   /** Called when there is room again after the delivery was full. */
   onRoom(): void;
 }
@@ -34,6 +36,7 @@ export class Delivery {
   readonly #spool: Spool | null;
   readonly #log: Log;
   readonly #onRoom: () => void;
+  readonly #collectMs: number;
   readonly #queue = new LineQueue();
   /** Taken from the queue, not yet in place. */
   #batch: Buffer | null = null;
@@ -55,6 +58,7 @@ export class Delivery {
     this.#spool = parts.spool;
     this.#log = parts.log;
     this.#onRoom = parts.onRoom;
+    this.#collectMs = parts.collectMs ?? COLLECT_MS;
     if (this.#spool?.empty === false) this.#start();
   }
 
@@ -116,13 +120,13 @@ export class Delivery {
   }
 
   async #run(): Promise<void> {
-    if (!this.#closing) await delay(COLLECT_MS);
+    if (!this.#closing) await delay(this.#collectMs);
     while (await this.#deliver()) {
       if (this.#givenUp) break;
       // What waits for the sink waits on disk now: the next run of the program goes on.
       if (this.#closing && !this.#up && this.#spool !== null && this.#spoolUp) break;
       if (!this.#up) await this.#pause();
-      else if (!this.#closing && !this.#queue.holdsBatch) await delay(COLLECT_MS);
+      else if (!this.#closing && !this.#queue.holdsBatch) await delay(this.#collectMs);
     }
     this.#running = null;
     if (!this.#queue.empty && !this.#closing) this.#start();

@@ -7,7 +7,8 @@ import { findPolicyProblems, policy } from './policy_schema.ts';
 import { findEndedJobsProblems, findRedisProblems } from './redis_rules.ts';
 
 import { findReplayProblems } from './replay_rules.ts';
-import { findServiceProblems, service } from './service_schema.ts';
+import { findServiceProblems, resourceName, service } from './service_schema.ts';
+import { findSinkProblems } from './sink_rules.ts';
 
 /**
  * The gateway's configuration file, strict: an unknown key is an error. The one description of it; types, defaults, the editors' JSON Schema
@@ -519,6 +520,14 @@ const limits = z.strictObject({
 const sink = z.discriminatedUnion('type', [
   z.strictObject({ type: z.literal('stdout') }),
   z.strictObject({ type: z.literal('file'), path: file }),
+  z.strictObject({
+    type: z.literal('opa'),
+    url: httpUrl
+      .optional()
+      .describe('Base URL of a control plane; records go to /logs below it. Either this or service.'),
+    service: resourceName.optional().describe('One of services, where credentials or a CA are needed.'),
+    partition: resourceName.optional().describe('Added to the path: /logs/PARTITION.'),
+  }),
 ]);
 
 const audit = z.strictObject({
@@ -601,6 +610,7 @@ export const gatewaySchema = z
     const found = [
       ...findReplayProblems(config),
       ...findServiceProblems(config.services),
+      ...findSinkProblems(config.audit.sinks, config.services),
       ...findPolicyProblems(config.policy, config.services),
       ...findCertificateProblems(config),
       ...findEndedJobsProblems(config),

@@ -77,8 +77,9 @@ export async function startGateway(config: GatewayConfig, options: GatewayOption
   const { log, clock = Date.now, artifact, nonceSecret, endedKeys, findElsewhere } = options;
   const tls = config.listen.tls === undefined ? null : readServerTls(config.listen.tls);
   const catalogues = loadCatalogues(config.routes);
-  const services = await startServices({ config, clock, log, nonceSecret, endedKeys });
   let policy: PolicySource | undefined;
+  const livePolicy = () => policy?.holder.live() ?? null;
+  const services = await startServices({ config, clock, log, nonceSecret, endedKeys, livePolicy });
   let shadow: ShadowSource | null = null;
   let gateway: Gateway | undefined;
   try {

@@ -11,6 +11,7 @@ import { pass } from '../kernel/result.ts';
 import { connectionOf } from '../net/http2_request.ts';
 import { createPeerReader } from '../net/peer.ts';
 import { createDecider, type Decide } from '../policy/decide.ts';
+import type { LoadedPolicy } from '../policy/load.ts';
 import { createProofVerifier, type ProofVerifier } from '../proof/verifier.ts';
 import { startRateLimits } from '../rate/create.ts';
 import type { RateLimits } from '../rate/rate_limits.ts';
@@ -31,6 +32,7 @@ import { buildFrontProxies } from './front_proxies.ts';
 import { beginEvidence, type Stages } from './handler.ts';
 import { createNonces, issuersWithNonce } from './nonces.ts';
 import type { PolicyHolder } from './policy_holder.ts';
+import { recordUploads } from './record_uploads.ts';
 import { closeReplayStores, type ReplayStores, startReplayStores } from './replay.ts';
 import { serveResourceMetadata } from './resource_metadata.ts';
 import { buildRoutes } from './routes.ts';
@@ -45,6 +47,8 @@ export interface ServiceParts {
   readonly nonceSecret?: Uint8Array | undefined;
   /** The keys of ended jobs that the primary process knows; absent: this process has no primary. */
   readonly endedKeys?: readonly EndedKey[] | undefined;
+  /** The policy in force, whose rules decide what of a record is uploaded; null before there is one. */
+  readonly livePolicy?: () => LoadedPolicy | null;
 }
 
 /** What the stages are made from. */
@@ -84,7 +88,14 @@ export async function startServices(parts: ServiceParts): Promise<Services> {
     const upstreams = new Map(routes.map((route) => [route.name, route.upstream]));
     started.forwarder = createForwarder({ routes: upstreams, bodyBytes: limits.body_bytes, clock, log });
     const labels = { app: 'sallyport' };
-    started.auditor = createAuditor({ config: audit, labels, clock, log, entrypoint: policy.entrypoint });
+    started.auditor = createAuditor({
+      config: audit,
+      labels,
+      clock,
+      log,
+      entrypoint: policy.entrypoint,
+      uploads: recordUploads(config, clock, parts.livePolicy ?? (() => null)),
+    });
     const stores = await startReplayStores(config, clock);
     started.stores = stores;
     const endedKeys = await startEndedKeys(config, clock, parts.endedKeys);

@@ -52,6 +52,7 @@ interface Instance {
   readonly exports: PolicyExports;
   readonly memory: WebAssembly.Memory;
   readonly entrypoint: number;
+  readonly entrypoints: Readonly<Record<string, number>>;
   readonly data: number;
   /** Where the input is written, and the heap of an evaluation begins behind it. */
   readonly heap: number;
@@ -94,11 +95,23 @@ export class PolicyEngine {
    * @throws Error when the evaluation fails: conflicting values, a built-in that cannot answer, too much memory or recursion
    */
   evaluate(input: string, nowMs: number): readonly unknown[] {
+    return this.#ask(input, nowMs);
+  }
+
+  /** Asks another rule of the same module, a path below data. @returns as `evaluate`; null where the module does not have the rule */
+  evaluateRule(rule: string, input: string, nowMs: number): readonly unknown[] | null {
+    this.#instance ??= this.#start();
+    const { entrypoints } = this.#instance;
+    const number = Object.hasOwn(entrypoints, rule) ? entrypoints[rule] : undefined;
+    return number === undefined ? null : this.#ask(input, nowMs, number);
+  }
+
+  #ask(input: string, nowMs: number, entrypoint?: number): readonly unknown[] {
     if (exceedsLimit(input)) throw new Error(`the policy input has more than ${INPUT_LIMIT_BYTES} bytes`);
     this.#instance ??= this.#start();
     this.#context.nowMs = nowMs;
     try {
-      return this.#run(this.#instance, input);
+      return this.#run(this.#instance, input, entrypoint ?? this.#instance.entrypoint);
     } catch (thrown) {
       // The stack pointer inside the module stays where the failure left it, so the instance cannot be used again.
       this.#instance = null;
@@ -111,8 +124,8 @@ export class PolicyEngine {
     return this.#instance?.memory.buffer.byteLength ?? 0;
   }
 
-  #run(instance: Instance, input: string): readonly unknown[] {
-    const { exports, entrypoint, data, heap } = instance;
+  #run(instance: Instance, input: string, entrypoint: number): readonly unknown[] {
+    const { exports, data, heap } = instance;
     const length = instance.bytes.write(input, heap, INPUT_LIMIT_BYTES);
     const address = exports.opa_eval(0, entrypoint, data, heap, length, heap + length, 0);
     // A memory that grew has a new buffer; the old one is empty.
@@ -139,6 +152,7 @@ export class PolicyEngine {
         exports,
         memory,
         entrypoint: numberOf(this.#artifact.entrypoint, policy.entrypoints),
+        entrypoints: policy.entrypoints,
         data: policy.dataAddr,
         heap: policy.dataHeapPtr,
         startBytes: memory.buffer.byteLength,

@@ -13,6 +13,8 @@ export interface LoadedPolicy {
   readonly bundles?: string;
   /** The values of the decision rule for an input document as JSON text. Throws an Error when the evaluation fails. */
   evaluate(input: string, nowMs: number): readonly unknown[];
+  /** The values of another rule, a path below data; null where the policy does not have it. */
+  evaluateRule?(rule: string, input: string, nowMs: number): readonly unknown[] | null;
 }
 
 /** How a policy is tried before it is used. */
@@ -41,6 +43,7 @@ export async function activatePolicy(artifact: PolicyArtifact, options: Activati
     artifact,
     ...(bundles === undefined ? {} : { bundles: bundlesText(bundles) }),
     evaluate: (input, nowMs) => engine.evaluate(input, nowMs),
+    evaluateRule: (rule, input, nowMs) => engine.evaluateRule(rule, input, nowMs),
   };
 }
 
