@@ -1,6 +1,7 @@
 import { Command } from 'commander';
 import type { AuthServerConfig } from '../config/authserver_schema.ts';
 import { loadAuthServerConfig } from '../config/load_authserver.ts';
+import { ConfigError } from '../config/problems.ts';
 import { createLog, type Log } from '../telemetry/log.ts';
 import { untilStopped } from './until_stopped.ts';
 
@@ -14,7 +15,11 @@ export function authserverCommand(): Command {
       const log = createLog({ level: config.log.level });
       const { startAuthServer } = await import('../authserver/authserver.ts');
       const policy = await startPolicy(config, log);
-      const server = await startAuthServer({ config, log, issuancePolicy: policy?.evaluate ?? null });
+      const starting = startAuthServer({ config, log, issuancePolicy: policy?.evaluate ?? null });
+      const server = await starting.catch((error: unknown) => {
+        policy?.close();
+        throw inFile(error, options.config);
+      });
       log.info({ issuer: server.issuer, address: server.address }, `ready: ${server.issuer}`);
       const signal = await untilStopped();
       log.info({ signal }, 'stopping');
@@ -29,4 +34,10 @@ async function startPolicy({ issuance_policy: files }: AuthServerConfig, log: Lo
   if (files === undefined) return null;
   const { startIssuancePolicy } = await import('../issuance/issuance_policy.ts');
   return startIssuancePolicy(files, log);
+}
+
+/** What was found wrong once the file had been read stands in that file too. */
+function inFile(error: unknown, file: string): unknown {
+  if (!(error instanceof ConfigError)) return error;
+  return new ConfigError(error.problems.map((one) => (one.file === 'authserver' ? { ...one, file } : one)));
 }

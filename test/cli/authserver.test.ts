@@ -1,6 +1,7 @@
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { TokenClient } from '../../src/oauth/client_credentials.ts';
 import { discoverMetadata } from '../../src/oauth/metadata.ts';
@@ -80,6 +81,36 @@ describe('sallyport authserver', () => {
     const program = sallyport('authserver', '--config', 'authserver.yaml');
     expect(await program.ended).toBe(1);
     expect(program.errors()).toMatch(/authserver\.yaml:9:1: secrets: is not a known key/);
+  });
+
+  it('exit 1: what a client may have is not as its type wants it', async () => {
+    await configure(0, '    authorization_details: [{ type: cloud_api, actions: [builds.get] }]\n');
+    const program = sallyport('authserver', '--config', 'authserver.yaml');
+    expect(await program.ended).toBe(1);
+    expect(program.errors()).toContain(
+      'authserver.yaml: clients[0].authorization_details[0]: has an invalid or missing identifier',
+    );
+  });
+
+  it('issuance_policy: the policy of the folder is compiled and asked; one that does not compile is an error', async () => {
+    const policy = fileURLToPath(new URL('../../policies/issuance', import.meta.url));
+    await configure(0, `issuance_policy: { path: ${JSON.stringify(policy)} }\n`);
+    const program = sallyport('authserver', '--config', 'authserver.yaml');
+    const issuer = await readyAt(program);
+    const server = await discoverMetadata(issuer, { timeoutMs: 2000 });
+    if (!server.ok) throw new Error(server.problem);
+    const options = { server: server.value, clientId: 'ci', clientKey: key, proofKey: key, timeoutMs: 5000 };
+    const client = new TokenClient({ ...options, clock: Date.now });
+    const token = await client.request({ resource: 'https://cloud.example.com/v1', scopes: ['builds:read'] });
+    expect(token.scopes).toEqual(['builds:read']);
+    program.child.kill('SIGTERM');
+    expect(await program.ended).toBe(0);
+
+    await writeFile(join(directory, 'broken.rego'), 'package token_issuance\n\ndecision := {');
+    await configure(0, 'issuance_policy: { path: "." }\n');
+    const broken = sallyport('authserver', '--config', 'authserver.yaml');
+    expect(await broken.ended).toBe(1);
+    expect(broken.errors()).toContain('broken.rego:3');
   });
 
   it('exit 1: a port that is in use', async () => {
