@@ -6,6 +6,7 @@ import { parseNetwork } from './network.ts';
 import { findPolicyProblems, policy } from './policy_schema.ts';
 import { findEndedJobsProblems, findRedisProblems } from './redis_rules.ts';
 
+import { findReachProblems } from './reach_rules.ts';
 import { findReplayProblems } from './replay_rules.ts';
 import { findServiceProblems, resourceName, service } from './service_schema.ts';
 import { findSinkProblems } from './sink_rules.ts';
@@ -608,6 +609,7 @@ export const gatewaySchema = z
   .superRefine((config, context) => {
     const issue = (path: (string | number)[], message: string) => context.addIssue({ code: 'custom', path, message });
     const found = [
+      ...findReachProblems(config),
       ...findReplayProblems(config),
       ...findServiceProblems(config.services),
       ...findSinkProblems(config.audit.sinks, config.services),

@@ -1,5 +1,5 @@
 import { availableParallelism } from 'node:os';
-import type { GatewayConfig } from '../config/schema.ts';
+import { type GatewayConfig, isLoopback } from '../config/schema.ts';
 import { createLog, type Log } from '../telemetry/log.ts';
 import { startGateway } from './gateway.ts';
 import { boundHeapGrowth } from './heap.ts';
@@ -63,6 +63,9 @@ function warn(config: GatewayConfig, log: Log): void {
     if (route.operations === undefined) {
       log.warn({ route: route.name }, 'the route has no operation catalogue: every operation is unknown to the policy');
     }
+  }
+  if (config.public_origin?.startsWith('http://') === true && !isLoopback(new URL(config.public_origin).hostname)) {
+    log.warn({ origin: config.public_origin }, 'public_origin is plain http: callers send tokens in the clear (RFC 6750 §5.2)');
   }
   for (const { name, replay } of config.routes) {
     if (replay === 'window_only') {
