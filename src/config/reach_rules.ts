@@ -36,7 +36,8 @@ export function findReachProblems(config: ReachRulesInput): ReachProblem[] {
     const message = unreachable(route, routes.slice(0, index));
     if (message !== null) problems.push({ path: ['routes', index, 'path_prefix'], message });
     if (route.websocket && !route.methods.includes('GET')) {
-      const why = 'a request to switch to WebSocket is a GET (RFC 6455 §4.1): add GET to methods, or leave websocket out';
+      const why =
+        'a request to switch to WebSocket is a GET (RFC 6455 §4.1): add GET to methods, or leave websocket out';
       problems.push({ path: ['routes', index, 'websocket'], message: why });
     }
     if (circles(route, config)) {
@@ -50,9 +51,16 @@ export function findReachProblems(config: ReachRulesInput): ReachProblem[] {
 function unreachable({ path_prefix: prefix, hosts, allow }: Route, before: readonly Route[]): string | null {
   if (OWN.test(prefix)) return 'the gateway answers below this path itself: no request would reach the route';
   const dots = prefix.split('/').some((segment) => segment === '.' || segment === '..');
-  if (dots && !allow.includes('dot_segments_in_keys')) return 'paths with dot segments are refused: no request would reach the route';
-  const rival = before.find((other) => sameText(other.path_prefix, prefix) && (hosts ?? [null]).every((host) => (other.hosts ?? [null]).includes(host as never)));
-  return rival === undefined ? null : `route ${rival.name} has the same hosts and path: no request would reach this one`;
+  if (dots && !allow.includes('dot_segments_in_keys'))
+    return 'paths with dot segments are refused: no request would reach the route';
+  const rival = before.find(
+    (other) =>
+      sameText(other.path_prefix, prefix) &&
+      (hosts ?? [null]).every((host) => (other.hosts ?? [null]).includes(host as never)),
+  );
+  return rival === undefined
+    ? null
+    : `route ${rival.name} has the same hosts and path: no request would reach this one`;
 }
 
 /** A trailing slash makes no other prefix: whole segments are matched. */
@@ -64,6 +72,9 @@ function circles({ upstream }: Route, { listen, public_origin: origin }: ReachRu
   const url = new URL(upstream.url);
   const port = Number(url.port || (url.protocol === 'https:' ? 443 : 80));
   if (origin !== undefined && url.origin === new URL(origin).origin) return true;
-  const here = [listen.address, ...(listen.address === '0.0.0.0' || listen.address === '127.0.0.1' ? ['127.0.0.1', 'localhost'] : [])];
+  const here = [
+    listen.address,
+    ...(listen.address === '0.0.0.0' || listen.address === '127.0.0.1' ? ['127.0.0.1', 'localhost'] : []),
+  ];
   return listen.port !== 0 && port === listen.port && here.includes(url.hostname);
 }

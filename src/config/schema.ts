@@ -4,9 +4,8 @@ import { mayCarryCertificate } from '../kernel/fields.ts';
 import { findCertificateProblems } from './certificate_rules.ts';
 import { parseNetwork } from './network.ts';
 import { findPolicyProblems, policy } from './policy_schema.ts';
-import { findEndedJobsProblems, findRedisProblems } from './redis_rules.ts';
-
 import { findReachProblems } from './reach_rules.ts';
+import { findEndedJobsProblems, findRedisProblems } from './redis_rules.ts';
 import { findReplayProblems } from './replay_rules.ts';
 import { findServiceProblems, resourceName, service } from './service_schema.ts';
 import { findSinkProblems } from './sink_rules.ts';

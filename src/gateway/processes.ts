@@ -65,7 +65,10 @@ function warn(config: GatewayConfig, log: Log): void {
     }
   }
   if (config.public_origin?.startsWith('http://') === true && !isLoopback(new URL(config.public_origin).hostname)) {
-    log.warn({ origin: config.public_origin }, 'public_origin is plain http: callers send tokens in the clear (RFC 6750 §5.2)');
+    log.warn(
+      { origin: config.public_origin },
+      'public_origin is plain http: callers send tokens in the clear (RFC 6750 §5.2)',
+    );
   }
   for (const { name, replay } of config.routes) {
     if (replay === 'window_only') {

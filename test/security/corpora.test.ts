@@ -196,7 +196,9 @@ describe('public path corpora: nothing that climbs is judged, sent or answered b
     for (let at = 0; at < targets.length; at += BATCH) {
       const batch = targets.slice(at, at + BATCH);
       const messages = await Promise.all(
-        batch.map((target) => wire.fill(`GET ${target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{auth GET ${PROJECT}}\r\n`)),
+        batch.map((target) =>
+          wire.fill(`GET ${target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{auth GET ${PROJECT}}\r\n`),
+        ),
       );
       const statuses = await sendAll(messages);
       for (const [index, finals] of statuses.entries()) expect([batch[index], finals]).toEqual([batch[index], [400]]);
