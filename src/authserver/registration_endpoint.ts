@@ -159,6 +159,11 @@ export class RegistrationEndpoint {
     if ((await clients.count()) >= config.clients) throw busy();
     const fresh = this.#fresh(made);
     if (!(await clients.add(fresh.stored))) throw busy();
+    // Others may have come in the same moment: counted again, so that there are never more.
+    if ((await clients.count()) > config.clients) {
+      await clients.remove(made.client.clientId);
+      throw busy();
+    }
     return { ...fresh.stored, accessToken: fresh.accessToken };
   }
 

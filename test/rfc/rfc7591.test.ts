@@ -332,5 +332,20 @@ describe('bounds', () => {
     const own = await startRegistrationServer({ clients: 2 });
     for (const status of [201, 201, 503]) expect((await register(own, await goodMetadata())).status).toBe(status);
     await own.close();
+    const raced = await startRegistrationServer({ clients: 3 });
+    const metadata = await goodMetadata();
+    const answers = await Promise.all(Array.from({ length: 40 }, () => register(raced, metadata)));
+    expect(answers.filter(({ status }) => status === 201).length).toBeLessThanOrEqual(3);
+    expect(answers.every(({ status }) => status === 201 || status === 503)).toBe(true);
+    await raced.close();
+  });
+
+  it('a client that leaves makes room', async () => {
+    const own = await startRegistrationServer({ clients: 1 });
+    const { body } = await register(own, await goodMetadata());
+    const url = String(body['registration_client_uri']);
+    await fetch(url, { method: 'DELETE', headers: { authorization: `Bearer ${body['registration_access_token']}` } });
+    expect((await register(own, await goodMetadata())).status).toBe(201);
+    await own.close();
   });
 });
