@@ -84,11 +84,11 @@ describe('what stands around it is wrong: exit code 1, says what and what to do'
     const redis = await startRedis();
     scene.atEnd(() => redis.stop());
     const errors = await refusal('port', {
-      listen: { port: upstream.port },
+      listen: { port: redis.port },
       replay: { store: 'redis', redis: { url: redis.url } },
       processes: 2,
     });
-    expect(errors).toContain(`cannot listen on 127.0.0.1:${upstream.port}: the port is in use`);
+    expect(errors).toContain(`cannot listen on 127.0.0.1:${redis.port}: the port is in use`);
   });
 
   it.concurrent('EADDRINUSE: the admin port', START, async () => {
