@@ -1,5 +1,7 @@
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
+import { connect as connectTls } from 'node:tls';
+import { HOST } from './requests.ts';
 
 /** What came of a batch of requests. */
 export interface LoadResult {
@@ -16,6 +18,14 @@ export interface LoadOptions {
   readonly connections: number;
   /** Requests per second that are due, evenly spread; absent: each connection sends when it has its answer. */
   readonly rate?: number;
+  readonly tls?: LoadTls | undefined;
+}
+
+/** How callers connect over TLS, PEM. */
+export interface LoadTls {
+  readonly ca: string;
+  /** The certificate of the caller and its key; absent: it has none. */
+  readonly client?: { readonly cert: string; readonly key: string } | undefined;
 }
 
 const BATCH_LIMIT_MS = 60_000;
@@ -54,8 +64,8 @@ class Batch {
   }
 
   async run(): Promise<LoadResult> {
-    const { port, connections, rate } = this.#options;
-    for (let i = 0; i < connections; i++) this.#lines.push(await Line.open(port, this));
+    const { port, connections, rate, tls } = this.#options;
+    for (let i = 0; i < connections; i++) this.#lines.push(await Line.open(port, this, tls));
     this.#started = performance.now();
     this.#idle.push(...this.#lines);
     if (rate === undefined) for (const line of this.#idle.splice(0)) this.#send(line, performance.now());
@@ -115,9 +125,10 @@ class Line {
   #missing = 0;
   #partial: Buffer = NOTHING;
 
-  static async open(port: number, batch: Batch): Promise<Line> {
-    const socket = connect({ port, host: '127.0.0.1', noDelay: true });
-    await once(socket, 'connect');
+  static async open(port: number, batch: Batch, tls: LoadTls | undefined): Promise<Line> {
+    const to = { port, host: '127.0.0.1', noDelay: true };
+    const socket = tls === undefined ? connect(to) : connectTls({ ...to, servername: HOST, ca: tls.ca, ...tls.client });
+    await once(socket, tls === undefined ? 'connect' : 'secureConnect');
     return new Line(socket, batch);
   }
 

@@ -21,7 +21,7 @@ export async function measure(
 ): Promise<Sample> {
   const own = usageOf(contender.program.pid);
   const redis = contender.redis === null ? null : usageOf(contender.redis.pid);
-  const result = await sendAll(requests, { port: contender.program.port, connections });
+  const result = await sendAll(requests, { port: contender.program.port, connections, tls: contender.tls });
   const after = usageOf(contender.program.pid);
   const redisAfter = contender.redis === null ? null : usageOf(contender.redis.pid);
   expectOnly(contender, result.statuses, status);
@@ -46,14 +46,17 @@ const TRIES = 20;
  * @throws Error when one of them is let through: then no number of this run means anything
  */
 export async function expectRefusals(contender: Contender, caller: Caller, used: readonly Buffer[]): Promise<void> {
-  const { checks, program, name } = contender;
+  const { checks, program, name, tls } = contender;
   const attempts: [string, readonly Buffer[]][] = checks.replay ? [['replayed', used.slice(0, TRIES)]] : [];
   if (checks.proof) for (const kind of BAD_KINDS) attempts.push([kind, await makeRequests(caller, kind, TRIES)]);
   if (checks.token) attempts.push(['no_credentials', await makeRequests(caller, 'no_credentials', TRIES)]);
+  // Good requests, but from a caller without the certificate that the token is bound to.
+  if (caller.certificateBound) attempts.push(['without certificate', used.slice(0, TRIES)]);
   for (const [kind, requests] of attempts) {
+    const how = kind === 'without certificate' && tls !== undefined ? { ca: tls.ca } : tls;
     // One connection each: some contenders close it with a refusal.
     for (const request of requests) {
-      const { statuses } = await sendAll([request], { port: program.port, connections: 1 });
+      const { statuses } = await sendAll([request], { port: program.port, connections: 1, tls: how });
       const through = [...statuses.keys()].some((status) => status < 400);
       if (through) throw new Error(`${name} let a request through that is ${kind}`);
     }

@@ -120,6 +120,12 @@ const TARGETS: readonly Target[] = [
     ratio: (of) => of('gateway-1 malformed').cpuUs / of('gateway-1 get').cpuUs,
   },
   {
+    what: 'certificate-bound token over TLS : DPoP over TLS',
+    must: '≤ 0.65',
+    aim: '≤ 0.5',
+    ratio: (of) => of('gateway-tls-mtls get').cpuUs / of('gateway-tls-dpop get').cpuUs,
+  },
+  {
     what: 'requests per second, 2 processes : 1 process',
     must: '≥ 1.6',
     aim: '≥ 1.9',

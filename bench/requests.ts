@@ -1,4 +1,4 @@
-import { generateKeyPairSync, hash, type KeyObject, randomUUID, sign } from 'node:crypto';
+import { generateKeyPairSync, hash, type KeyObject, randomUUID, sign, X509Certificate } from 'node:crypto';
 import { once } from 'node:events';
 import { availableParallelism } from 'node:os';
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads';
@@ -37,7 +37,12 @@ export interface Caller {
   readonly issuerJwk: Record<string, string>;
   /** Host and port as signed in htu. The port is Apache's, which cannot be told that callers see another. */
   readonly authority: string;
+  readonly scheme: 'http' | 'https';
+  /** Whether the token is bound to the caller's certificate, so that there are no proofs (RFC 8705 §3). */
+  readonly certificateBound: boolean;
   readonly token: string;
+  /** What the token says, which the issuer is asked about where it is opaque. */
+  readonly claims: Readonly<Record<string, unknown>>;
   readonly jobKey: KeyPair;
   /** A key that the token is not bound to. */
   readonly otherKey: KeyPair;
@@ -49,10 +54,16 @@ export interface TokenOptions {
   readonly issuer?: KeyPair;
   /** Items of `authorization_details` that do not cover the call, before the one that does. */
   readonly otherDetails?: number;
+  readonly scheme?: 'http' | 'https';
+  /** PEM certificate that the token is bound to; absent: it is bound to the job's key. */
+  readonly certificate?: string;
+  /** Whether the token is text that only the issuer understands. */
+  readonly opaque?: boolean;
 }
 
 /** Makes the caller of a run. `port`: what is signed in htu. */
-export function makeCaller(port: number, { issuer = makeKey(), otherDetails = 0 }: TokenOptions = {}): Caller {
+export function makeCaller(port: number, options: TokenOptions = {}): Caller {
+  const { issuer = makeKey(), otherDetails = 0, scheme = 'http', certificate, opaque = false } = options;
   const jobKey = makeKey();
   const now = Math.floor(Date.now() / 1000);
   const claims = {
@@ -72,12 +83,17 @@ export function makeCaller(port: number, { issuer = makeKey(), otherDetails = 0 
       })),
       { type: 'cloud_api', actions: ['projects.get', 'builds.list', 'builds.create'], identifier: 'projects/p1' },
     ],
-    cnf: { jkt: thumbprintOf(jobKey) },
+    cnf: certificate === undefined ? { jkt: thumbprintOf(jobKey) } : { 'x5t#S256': certificateThumbprint(certificate) },
   };
-  const token = signed({ typ: 'at+jwt', alg: 'ES256', kid: 'bench' }, claims, issuer.privateKey);
+  const token = opaque
+    ? randomUUID()
+    : signed({ typ: 'at+jwt', alg: 'ES256', kid: 'bench' }, claims, issuer.privateKey);
   return {
     issuerJwk: { ...issuer.jwk, kid: 'bench', alg: 'ES256', use: 'sig' },
     authority: `${HOST}:${port}`,
+    scheme,
+    certificateBound: certificate !== undefined,
+    claims,
     token,
     jobKey,
     otherKey: makeKey(),
@@ -126,9 +142,11 @@ function makeRequest(caller: Caller, kind: Kind): Buffer {
     'Accept: application/json',
     'User-Agent: bench',
   ];
-  if (kind !== 'no_credentials') lines.push(`Authorization: DPoP ${caller.token}`);
+  if (kind !== 'no_credentials')
+    lines.push(`Authorization: ${caller.certificateBound ? 'Bearer' : 'DPoP'} ${caller.token}`);
   if (kind === 'malformed') lines.push('DPoP: not.a.proof');
-  else if (kind !== 'no_credentials' && kind !== 'no_proof') lines.push(`DPoP: ${makeProof(caller, kind)}`);
+  else if (kind !== 'no_credentials' && kind !== 'no_proof' && !caller.certificateBound)
+    lines.push(`DPoP: ${makeProof(caller, kind)}`);
   let body = '';
   if (kind === 'post') {
     body = JSON.stringify({ image: 'x'.repeat(4084) });
@@ -137,14 +155,14 @@ function makeRequest(caller: Caller, kind: Kind): Buffer {
   return Buffer.from(`${lines.join('\r\n')}\r\n\r\n${body}`, 'latin1');
 }
 
-function makeProof({ token, authority, jobKey, otherKey }: Caller, kind: Kind): string {
+function makeProof({ token, scheme, authority, jobKey, otherKey }: Caller, kind: Kind): string {
   const key = kind === 'other_key' ? otherKey : jobKey;
   let path = kind === 'post' ? POST_PATH : PATH;
   if (kind === 'other_path') path += '0';
   const claims = {
     jti: randomUUID(),
     htm: kind === 'post' ? 'POST' : 'GET',
-    htu: `http://${authority}${path}`,
+    htu: `${scheme}://${authority}${path}`,
     iat: Math.floor(Date.now() / 1000),
     ath: hash('sha256', token, 'base64url'),
   };
@@ -162,6 +180,11 @@ function makeKey(): KeyPair {
 /** RFC 7638 §3.2 */
 function thumbprintOf({ jwk: { crv, kty, x, y } }: KeyPair): string {
   return hash('sha256', JSON.stringify({ crv, kty, x, y }), 'base64url');
+}
+
+/** RFC 8705 §3.1 */
+function certificateThumbprint(pem: string): string {
+  return hash('sha256', new X509Certificate(pem).raw, 'base64url');
 }
 
 function signed(header: object, claims: object, key: KeyObject): string {

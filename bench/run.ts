@@ -11,6 +11,7 @@ import { parseArgs } from 'node:util';
 import { startApache } from './contenders/apache.ts';
 import type { Contender, Setting } from './contenders/contender.ts';
 import { compileStarterPolicy, type Layer, startGateway, startLayer } from './contenders/gateway.ts';
+import { startIntrospectingGateway, startTlsGateway } from './contenders/gateway_variants.ts';
 import { startNginxProxy, startUpstream } from './contenders/nginx.ts';
 import { startNodeProxy } from './contenders/node_proxies.ts';
 import { sendAll } from './load.ts';
@@ -39,7 +40,11 @@ const LAYERS: readonly Layer[] = ['token', 'dpop', 'memory', 'redis', 'policy', 
 /** Kinds of traffic, the status that is right for each, and who gets it. */
 const TRAFFIC: readonly { kind: Kind; status: number; to(contender: Contender): boolean }[] = [
   { kind: 'get', status: 200, to: () => true },
-  { kind: 'post', status: 200, to: ({ program: { name } }) => !LAYERS.includes(name as Layer) },
+  {
+    kind: 'post',
+    status: 200,
+    to: ({ caller, program: { name } }) => caller === undefined && !LAYERS.includes(name as Layer),
+  },
   { kind: 'no_credentials', status: 401, to: ({ program: { name } }) => name === 'gateway-1' },
   { kind: 'malformed', status: 401, to: ({ program: { name } }) => name === 'gateway-1' },
 ];
@@ -95,6 +100,8 @@ async function startAll(setting: Setting, others: string | undefined): Promise<C
     const policyFile = await compileStarterPolicy(setting.place);
     for (const layer of LAYERS) contenders.push(await startLayer(layer, setting, { policyFile, redisCpus: others }));
   }
+  if (!QUICK) contenders.push(await startIntrospectingGateway(setting, others));
+  for (const binding of ['dpop', 'mtls'] as const) contenders.push(await startTlsGateway(binding, setting, others));
   for (const processes of [1, 2] as const)
     contenders.push(await startGateway(setting, { processes, redisCpus: others }));
   return contenders;
@@ -105,10 +112,13 @@ async function rounds(contenders: readonly Contender[], caller: Caller): Promise
   const measured: Measured = { samples: new Map(), verifyUs: [] };
   for (let round = 0; round <= ROUNDS; round++) {
     for (const { kind, status, to } of TRAFFIC) {
-      const requests = await makeRequests(caller, kind, round === 0 && kind === 'get' ? WARM_UP : REQUESTS);
+      const count = round === 0 && kind === 'get' ? WARM_UP : REQUESTS;
+      const everybodys = await makeRequests(caller, kind, count);
       for (const contender of contenders.filter(to)) {
+        const own = contender.caller;
+        const requests = own === undefined ? everybodys : await makeRequests(own, kind, count);
         const sample = await measure(contender, requests, { connections: CONNECTIONS, status });
-        if (kind === 'get') await expectRefusals(contender, caller, requests);
+        if (kind === 'get') await expectRefusals(contender, own ?? caller, requests);
         const key = `${contender.program.name} ${kind}`;
         const row = measured.samples.get(key) ?? { name: contender.name, samples: [] };
         measured.samples.set(key, row);
@@ -131,7 +141,9 @@ async function measureLatencies(
   const latencies = new Map<string, number[]>();
   for (let round = 0; round < (QUICK ? 1 : 3); round++) {
     const requests = await makeRequests(caller, 'get', Math.min(REQUESTS, rate * 3));
-    for (const { program, name } of contenders.filter(({ program }) => !LAYERS.includes(program.name as Layer))) {
+    for (const { program, name } of contenders.filter(
+      (contender) => contender.caller === undefined && !LAYERS.includes(contender.program.name as Layer),
+    )) {
       const { latenciesMs } = await sendAll(requests, { port: program.port, connections: CONNECTIONS, rate });
       latencies.set(name, [...(latencies.get(name) ?? []), ...latenciesMs]);
     }

@@ -1,3 +1,4 @@
+import type { LoadTls } from '../load.ts';
 import type { Place, Program } from '../place.ts';
 import type { Caller } from '../requests.ts';
 
@@ -19,4 +20,8 @@ export interface Contender {
   readonly redis: Program | null;
   /** Whether it checks tokens, proofs, and that a proof is used once. */
   readonly checks: { readonly token: boolean; readonly proof: boolean; readonly replay: boolean };
+  /** Who calls it, where not everybody's caller. */
+  readonly caller?: Caller;
+  /** How callers connect; absent: without TLS. */
+  readonly tls?: LoadTls;
 }

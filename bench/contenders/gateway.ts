@@ -111,7 +111,7 @@ function makeConfig(
   { place, caller, upstreamPort }: Setting,
   { port, processes, redisPort }: ConfigParts,
 ) {
-  const jwks = join(place.folder, 'jwks.json');
+  const jwks = join(place.folder, `${fileName(name)}.jwks.json`);
   writeFileSync(jwks, JSON.stringify({ keys: [caller.issuerJwk] }));
   const replay =
     redisPort === null
