@@ -6,6 +6,9 @@ import { BodyTooLarge } from './failure.ts';
 const DRAIN_MS = 2000;
 const DRAIN_BYTES = 262_144;
 
+/** Bytes that may wait for the upstream before the caller has to. */
+const UNSENT_BYTES = 262_144;
+
 /** What a body is made of. */
 export interface RequestBodyOptions {
   readonly request: CallerRequest;
@@ -35,7 +38,7 @@ export class RequestBody extends Readable {
   };
 
   constructor({ request, head, limit }: RequestBodyOptions) {
-    super();
+    super({ highWaterMark: UNSENT_BYTES });
     this.#request = request;
     this.#head = head;
     this.#limit = limit;

@@ -15,6 +15,9 @@ const MAXIMUM_INTERIM = 16;
 /** Bytes of an answer's body up to which header section and body are written as one string, which costs less than two buffers. */
 const ONE_WRITE_BYTES = 16_384;
 
+/** Bytes that may wait for the caller before the upstream has to; pausing after every part of a fast answer costs a third of its speed. */
+const UNSENT_BYTES = 262_144;
+
 /** What one exchange with an upstream consists of. */
 export interface ExchangeParts {
   readonly authorized: AuthorizedRequest;
@@ -103,7 +106,8 @@ export class Exchange implements Dispatcher.DispatchHandler {
     if (this.#settled) return;
     this.#seen.responseBytes += chunk.length;
     if (chunk.length === this.#length && chunk.length <= ONE_WRITE_BYTES) this.#end(chunk.toString('latin1'));
-    else if (!this.#response.write(chunk)) this.#pause(controller);
+    else if (!this.#response.write(chunk) && (this.#response.socket?.writableLength ?? 0) >= UNSENT_BYTES)
+      this.#pause(controller);
   }
 
   onResponseEnd(): void {
