@@ -77,7 +77,17 @@ export async function issueToken(ctx: AuthenticatedRequest, parts: TokenEndpoint
   const bound = { ...(jkt === null ? {} : { jkt }), ...(x5tS256 === null ? {} : { 'x5t#S256': x5tS256 }) };
   const about = subject.workload === null ? {} : { subject: subject.subject };
   parts.log.info(
-    { client_id: client.clientId, grant_type: grantType, ...about, jti, aud, scope, expires_in: lifetime, ...bound },
+    {
+      client_id: client.clientId,
+      grant_type: grantType,
+      ...about,
+      jti,
+      aud,
+      scope,
+      expires_in: lifetime,
+      format: token.format,
+      ...bound,
+    },
     'token issued',
   );
 }

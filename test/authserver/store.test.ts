@@ -1,4 +1,4 @@
-import { mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
@@ -177,6 +177,27 @@ describe('the store in Redis', () => {
     expect(problems[0]).toContain(`127.0.0.1:${own.port}`);
     await store.close();
     await again.stop();
+    await own.stop();
+  });
+
+  it('needs no more rights in Redis than SECURITY.md says', async () => {
+    const rights = /Redis ACL: `([^`]+)`/.exec(
+      readFileSync(new URL('../../SECURITY.md', import.meta.url), 'utf8'),
+    )?.[1];
+    const own = await startRedis();
+    await own.call('ACL', 'SETUSER', 'as', 'on', '>secret', '~*', '-@all', ...(rights ?? '').split(' '));
+    const file = join(folder, 'redis.password');
+    writeFileSync(file, 'secret', { mode: 0o600 });
+    const config = storageOf({ redis: { url: own.url, username: 'as', password_file: file } });
+    const store = await openStore({ config, databaseFile: '', clock: Date.now, onProblem: () => undefined });
+    const entry = { kind: 'client', id: 'c', value: '1', until: FAR } as const;
+    expect(await store.insert(entry)).toBe('1');
+    await store.put(entry);
+    expect(await store.replace({ ...entry, value: '2' }, '1')).toBe(true);
+    expect([await store.list('client'), await store.count('client')]).toEqual([['2'], 1]);
+    expect(await store.lostAt()).toBeGreaterThan(0);
+    expect(await store.remove('client', 'c')).toBe(true);
+    await store.close();
     await own.stop();
   });
 
