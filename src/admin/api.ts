@@ -29,7 +29,7 @@ export interface AdminAnswer {
   readonly headers?: Readonly<Record<string, string>>;
 }
 
-/** The endpoints by exact path; a path that ends in `/` stands for every path with one more segment. */
+/** The endpoints by exact path; a path that ends in `/` stands for every path with one more segment, one that ends in `/*` for all below it. */
 export type AdminApi = Readonly<Record<string, AdminEndpoint>>;
 
 /** Answers a request of the API; null when no endpoint has its path. */
@@ -46,8 +46,12 @@ export function createAdminApi(api: AdminApi, tokenFile: string | undefined, log
     log?.error({ problem }, 'admin.api_token_file was replaced by something unusable; no token is good now'),
   );
   const endpoints = new Map(Object.entries(api));
+  const trees = [...endpoints].filter(([place]) => place.endsWith('/*'));
   return (request, path) => {
-    const endpoint = endpoints.get(path) ?? endpoints.get(path.slice(0, path.lastIndexOf('/') + 1));
+    const endpoint =
+      endpoints.get(path) ??
+      endpoints.get(path.slice(0, path.lastIndexOf('/') + 1)) ??
+      trees.find(([place]) => path.startsWith(place.slice(0, -1)))?.[1];
     if (endpoint === undefined) return null;
     return answer(endpoint, { request, path, token });
   };

@@ -83,18 +83,6 @@ const bundle = z.strictObject({
   unpacked_limit_bytes: unpackedBytes,
 });
 
-const discovery = z.strictObject({
-  service,
-  resource: resource.default('discovery.tar.gz').describe('Path of the discovery bundle below the URL of the service.'),
-  decision: z
-    .string()
-    .regex(/^[A-Za-z_]\w*([./][A-Za-z_]\w*)*$/, 'expected a path such as sallyport.discovery')
-    .optional()
-    .describe('Path below data where the configuration stands in the discovery bundle. Absent: all of data.'),
-  polling,
-  signing: signing.optional(),
-});
-
 const status = z.strictObject({
   service,
   partition: resourceName.optional().describe('Added to the path: /status/PARTITION.'),
@@ -123,14 +111,13 @@ const shadow = z
 
 /** The member `policy` of the configuration. */
 export const policy = z.strictObject({
-  path: path.optional().describe('A folder of Rego, or a bundle.tar.gz of OPA. Either this, or bundles, or discovery.'),
+  path: path.optional().describe('A folder of Rego, or a bundle.tar.gz of OPA. Either this or bundles.'),
   bundles: z
     .array(bundle)
     .min(1)
     .max(100)
     .optional()
     .describe('Bundles of OPA that make up the policy together; no two may own the same part of data.'),
-  discovery: discovery.optional().describe('A bundle that says which bundles there are, in the form of OPA.'),
   signing: signing.optional().describe('How the bundle that path names must be signed.'),
   keys: z.array(key).default([]).describe('Keys that bundles may be signed with.'),
   rollback: z
@@ -149,6 +136,12 @@ export const policy = z.strictObject({
     .array(path)
     .default([])
     .describe('JSON or YAML files merged into data, after those in the folder or bundles.'),
+  push: z
+    .boolean()
+    .default(false)
+    .describe(
+      "Let the holder of admin.api_token_file push Rego and data through the admin port, as OPAL does (OPA's REST API); path is the folder that it begins with, and is not watched.",
+    ),
   watch: z.boolean().default(true).describe('Rebuild when a file changes; SIGHUP always does.'),
   shadow: shadow.optional(),
 });
@@ -168,23 +161,20 @@ export function fileBundle(path: string, signed?: BundleSigningConfig): BundleCo
   return bundle.parse({ name: 'policy', file: path, ...(signed === undefined ? {} : { signing: signed }) });
 }
 
-/** Where the names of bundles come from. */
-export type DiscoveryConfig = z.output<typeof discovery>;
-
 type Problems = (path: (string | number)[], message: string) => void;
 
 /** What of the policy's settings does not fit together. */
 export function findPolicyProblems(config: PolicyConfig, services: readonly ServiceConfig[]): SettingProblem[] {
   const problems: SettingProblem[] = [];
   const at: Problems = (place, message) => problems.push({ path: ['policy', ...place], message });
-  const { path: folder, bundles, discovery: found } = config;
-  if ([folder, bundles, found].filter((value) => value !== undefined).length !== 1) {
-    at([], 'say where the policy comes from: exactly one of path, bundles and discovery');
+  const { path: folder, bundles } = config;
+  if ((folder === undefined) === (bundles === undefined)) {
+    at([], 'say where the policy comes from: either path or bundles');
   }
+  if (config.push && folder === undefined) at(['push'], 'needs path: the folder that it begins with');
   checkKeys(config, at);
   const users: [(string | number)[], { service?: string | undefined; polling?: PollingConfig; signing?: unknown }][] = [
     ...(bundles ?? []).map((entry, index): [(string | number)[], BundleConfig] => [['bundles', index], entry]),
-    ...(found === undefined ? [] : [[['discovery'], found] as [string[], DiscoveryConfig]]),
     ...(config.status === undefined ? [] : [[['status'], config.status] as [string[], { service: string }]]),
   ];
   for (const [place, user] of users) {
@@ -211,7 +201,7 @@ function checkBundle(
   if (entry.file !== undefined && entry.resource !== undefined) at('resource', 'is for bundles of a service');
 }
 
-function checkKeys({ keys, bundles, discovery: found, signing: own, path: folder }: PolicyConfig, at: Problems): void {
+function checkKeys({ keys, bundles, signing: own, path: folder }: PolicyConfig, at: Problems): void {
   for (const [index, entry] of keys.entries()) {
     const secret = entry.algorithm.startsWith('HS');
     if (keys.findIndex(({ id }) => id === entry.id) !== index) at(['keys', index, 'id'], 'this id is used twice');
@@ -221,7 +211,6 @@ function checkKeys({ keys, bundles, discovery: found, signing: own, path: folder
   }
   const signings: [(string | number)[], BundleSigningConfig | undefined][] = [
     [['signing'], own],
-    [['discovery', 'signing'], found?.signing],
     ...(bundles ?? []).map((entry, index): [(string | number)[], BundleSigningConfig | undefined] => [
       ['bundles', index, 'signing'],
       entry.signing,

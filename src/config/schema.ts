@@ -617,6 +617,9 @@ export const gatewaySchema = z
       ...findEndedJobsProblems(config),
     ];
     for (const { path, message } of found) issue(path, message);
+    if (config.policy.push && config.admin.api_token_file === undefined) {
+      issue(['policy', 'push'], 'needs admin.api_token_file: nobody else may push policies');
+    }
     if (Object.keys(config.rate_classes).length > 0 && config.processes !== 1 && config.replay.redis === undefined) {
       issue(
         ['rate_classes'],

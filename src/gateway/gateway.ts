@@ -240,6 +240,7 @@ class Gateway implements RunningGateway {
       api: {
         ...(endedKeys !== null && endedJobsApi(endedJobsPort(endedKeys, this.#parts.clock))),
         ...decisionsApi((id) => this.decision(id)),
+        ...this.#policy.api,
       },
     };
   }

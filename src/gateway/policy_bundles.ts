@@ -1,3 +1,4 @@
+import type { AdminAnswer, AdminApi } from '../admin/api.ts';
 import { BundleSet } from '../bundle/bundle_set.ts';
 import { readVerification } from '../bundle/keys.ts';
 import { BundleSource } from '../bundle/source.ts';
@@ -6,12 +7,14 @@ import { createBundleStore } from '../bundle/store.ts';
 import type { BundleConfig, PolicyConfig } from '../config/policy_schema.ts';
 import type { ServiceConfig } from '../config/service_schema.ts';
 import { createService, type Service } from '../control_plane/service.ts';
+import { StatusReports } from '../control_plane/status.ts';
 import type { PolicyArtifact } from '../policy/artifact.ts';
 import { readDataFile } from '../policy/data_file.ts';
 import { mergeData } from '../policy/data_merge.ts';
 import { type PolicyWatch, watchPolicyFiles } from '../policy/watch.ts';
 import { PolicyHolder } from './policy_holder.ts';
 import type { PolicySource, PolicySourceParts } from './policy_source.ts';
+import { statusReport } from './policy_status.ts';
 
 /** The policy's settings with the bundles that it is made of. */
 export type BundlePolicyConfig = Omit<PolicyConfig, 'bundles'> & { readonly bundles: readonly BundleConfig[] };
@@ -43,6 +46,7 @@ class BundlePolicy implements PolicySource {
   readonly #sources: readonly BundleSource[];
   #holder: PolicyHolder | null = null;
   #dataWatch: PolicyWatch | null = null;
+  #reports: StatusReports | null = null;
   /** Called when there is a policy for the first time. */
   #started: () => void = () => undefined;
 
@@ -50,23 +54,37 @@ class BundlePolicy implements PolicySource {
     this.#config = config;
     this.#parts = parts;
     const { entrypoint, rollback } = config;
-    const names = config.bundles.map(({ name }) => name);
-    this.#set = new BundleSet(names, {
+    const own = config.bundles.map(({ name }) => name);
+    this.#set = new BundleSet(own, {
       entrypoint,
       rollback,
       readData: () => this.#readData(),
       activate: (make, about) => this.#activate(make, about),
       onRefused: (name, why) => this.#holder?.refuse(name, why),
     });
-    const used = services.filter(({ name }) => config.bundles.some(({ service }) => service === name));
+    const { status } = config;
+    const names = new Set([...config.bundles.map(({ service }) => service), status?.service]);
+    const used = services.filter(({ name }) => names.has(name));
     this.#services = new Map(used.map((service) => [service.name, createService(service, parts.clock)]));
     this.#sources = config.bundles.map((bundle) => this.#sourceOf(bundle));
+    const service = status === undefined ? undefined : this.#services.get(status.service);
+    if (service !== undefined) {
+      const { log } = parts;
+      const report = () => statusReport(this.bundles());
+      this.#reports = new StatusReports({ service, partition: status?.partition, status: report, log });
+    }
   }
 
   get holder(): PolicyHolder {
     if (this.#holder === null) throw new Error('there is no policy yet');
     return this.#holder;
   }
+
+  /** Which bundles there are, and the one way past `rollback: refuse` without another configuration. */
+  readonly api: AdminApi = {
+    '/bundles': { maxBodyBytes: 0, methods: { GET: () => ({ status: 200, value: { bundles: this.bundles() } }) } },
+    '/rollback/': { maxBodyBytes: 0, methods: { POST: ({ path }) => this.#allowRollBack(path) } },
+  };
 
   readonly bundles = (): readonly BundleState[] => this.#sources.map((source) => source.state());
 
@@ -94,7 +112,16 @@ class BundlePolicy implements PolicySource {
   async close(): Promise<void> {
     this.#dataWatch?.close();
     await Promise.all(this.#sources.map((source) => source.close()));
+    await this.#reports?.close();
     for (const [, service] of this.#services) service.close();
+  }
+
+  async #allowRollBack(path: string): Promise<AdminAnswer> {
+    const name = path.slice('/rollback/'.length);
+    if (!this.#set.allowRollBack(name)) return { status: 404, value: { error: 'there is no bundle of this name' } };
+    this.#parts.log.warn({ bundle: name }, 'the next bundle of this name may be older than the one in use');
+    await this.#sources.find((source) => source.name === name)?.look();
+    return { status: 202 };
   }
 
   #sourceOf(config: BundleConfig): BundleSource {
@@ -108,7 +135,10 @@ class BundlePolicy implements PolicySource {
       watch,
       clock,
       log,
-      onEvent: ({ name, problem }) => this.#holder?.note(name, problem),
+      onEvent: ({ name, problem }) => {
+        this.#holder?.note(name, problem);
+        this.#reports?.changed();
+      },
     });
   }
 

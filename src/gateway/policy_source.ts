@@ -1,4 +1,5 @@
 import { statSync } from 'node:fs';
+import type { AdminApi } from '../admin/api.ts';
 import type { BundleState } from '../bundle/state.ts';
 import { type BundleConfig, fileBundle, type PolicyConfig } from '../config/policy_schema.ts';
 import type { GatewayConfig } from '../config/schema.ts';
@@ -9,6 +10,7 @@ import type { Log } from '../telemetry/log.ts';
 import { buildConfiguredPolicy, type PolicyFolder } from './policy_build.ts';
 import { startBundlePolicy } from './policy_bundles.ts';
 import { PolicyHolder } from './policy_holder.ts';
+import { startPushedPolicy } from './policy_push.ts';
 
 /** Where the policy of this process comes from. */
 export interface PolicySource {
@@ -17,6 +19,8 @@ export interface PolicySource {
   rebuild(): Promise<boolean>;
   /** What is known of the bundles that it is made of; absent where it is not made of bundles here. */
   bundles?(): readonly BundleState[];
+  /** What the holder of the admin token can do with it; absent: nothing. */
+  readonly api?: AdminApi;
   /** Stops looking. */
   close(): Promise<void>;
 }
@@ -37,7 +41,9 @@ export async function takePolicy(artifact: PolicyArtifact, parts: PolicySourcePa
 export function startPolicy(config: GatewayConfig, parts: PolicySourceParts): Promise<PolicySource> {
   const { policy } = config;
   const folder = folderOf(policy);
+  if (folder !== null && policy.push) return startPushedPolicy(folder, policy.persistence_folder, parts);
   if (folder !== null) return startFolderPolicy(folder, policy.watch, parts);
+  if (policy.push) throw new Error('policy.push: expected policy.path to be a folder, with which it begins');
   return startBundlePolicy({ ...policy, bundles: bundlesOf(policy) }, config.services, parts);
 }
 

@@ -124,6 +124,7 @@ function adminView({ workers, count, source, shadow, endedKeys, origin, listenin
     api: {
       ...(endedKeys !== null && endedJobsApi(endedJobsPort(endedKeys, Date.now, endEverywhere))),
       ...decisionsApi((id) => workers.findDecision(id)),
+      ...source.api,
     },
   };
 }

@@ -239,6 +239,66 @@ describe('a service of bundles (OPA bundle API)', () => {
   });
 });
 
+describe('a control plane', () => {
+  it('is told what is in use and what went wrong (OPA status API), with the credentials of the gateway', async () => {
+    const control = await server(({ method, headers }, response) => {
+      if (headers.authorization !== 'Bearer s3cr3t-token') response.writeHead(401).end();
+      else if (method === 'POST') response.writeHead(200).end();
+      else serving(allow, '"a"')({ headers } as never, response);
+    });
+    writeFileSync(join(folder, 'token'), 's3cr3t-token\n', { mode: 0o600 });
+    const services = [{ name: 'control', url: control.url, credentials: { type: 'bearer', token_file: 'token' } }];
+    const bundles = [{ name: 'main', service: 'control', polling }];
+    const policy = await startTestPolicy(
+      { bundles, status: { service: 'control', partition: 'p1' } },
+      { services },
+      folder,
+    );
+    ends.push(() => policy.close());
+    const reports = () =>
+      control.seen.filter(({ path }) => path === '/status/p1').map(({ body }) => JSON.parse(body.toString()) as object);
+    await eventually('a report', () => reports().length > 0);
+    expect(control.seen[0]?.path).toBe('/bundles/main');
+    expect(reports()[0]).toMatchObject({
+      bundles: {
+        main: { name: 'main', active_revision: '1', last_successful_activation: expect.stringMatching(/Z$/) },
+      },
+      plugins: { bundle: { state: 'OK' } },
+    });
+    writeFileSync(join(folder, 'token'), 'another\n');
+    await ask(policy);
+    await eventually('the failure', () => /status 401/.test(stateOf(policy)?.problem ?? ''));
+    expect(JSON.stringify(policy.lines)).not.toContain('s3cr3t');
+  });
+
+  it('lets several bundles be one policy, each owning its part of data; where two own one part, none of it is used', async () => {
+    const rule = { path: 'sallyport/d.rego', text: 'package sallyport\n\ndecision := {"allow": data.tables.open}\n' };
+    const rules = await opaBundle({ modules: [rule], roots: ['sallyport'], revision: 'r' }, engine);
+    const tables = (roots: string[], open: boolean, revision: string) =>
+      opaBundle({ modules: [], data: { tables: { open } }, roots, revision }, engine);
+    const served = new Map([
+      ['/bundles/rules', rules],
+      ['/bundles/tables', await tables(['tables'], true, '1')],
+    ]);
+    const control = await server(({ path, headers }, response) => {
+      const bundle = served.get(path) ?? Buffer.alloc(0);
+      serving(bundle, `"${bundle.length}-${bundle.at(-8)}"`)({ headers } as never, response);
+    });
+    const services = [{ name: 'control', url: control.url }];
+    const bundles = ['rules', 'tables'].map((name) => ({ name, service: 'control', polling }));
+    const policy = await startTestPolicy({ bundles }, { services }, folder);
+    ends.push(() => policy.close());
+    expect(policy.allows()).toBe(true);
+    expect(policy.source.holder.live().bundles).toBe('{"rules":{"revision":"r"},"tables":{"revision":"1"}}');
+    served.set('/bundles/tables', await tables([''], false, '2'));
+    await eventually('the refusal', () => /both own/.test(policy.source.holder.status().pendingFailure ?? ''));
+    expect(policy.allows()).toBe(true);
+    served.set('/bundles/tables', await tables(['tables'], false, '3'));
+    await eventually('the new data', () => !policy.allows());
+    expect(policy.source.holder.status().pendingFailure).toBeNull();
+  });
+});
+
 describe('nginx as a server of bundles', () => {
   it('serves, answers 304, is stopped, comes back', async () => {
     const port = await freePort();

@@ -43,7 +43,7 @@ export async function startTestPolicy(policy: object, top: object = {}, folder =
     lines,
     allows: () => {
       const [answer] = source.holder.live().evaluate(JSON.stringify(SAMPLE_INPUT), Date.now());
-      return (answer as { allow: boolean }).allow;
+      return (answer as { allow: boolean } | undefined)?.allow === true;
     },
     close: () => source.close(),
   };
