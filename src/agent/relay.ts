@@ -37,6 +37,8 @@ export function tunnel({ host, port, socket, head, timeouts }: TunnelRequest): v
     clearTimeout(late);
     socket.write('HTTP/1.1 200 Connection Established\r\n\r\n');
     if (head.length > 0) other.write(head);
+    // Two pipelines listen for the end of each socket many times over.
+    for (const end of [socket, other]) end.setMaxListeners(30);
     pipeline(socket, other, () => other.destroy());
     pipeline(other, socket, () => socket.destroy());
   });

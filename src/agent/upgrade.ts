@@ -100,6 +100,8 @@ function join(
   for (const end of [socket, upstream] as Socket[]) {
     end.setTimeout?.(0);
     end.setKeepAlive?.(true, KEEP_ALIVE_MS);
+    // Two pipelines listen for the end of each socket many times over.
+    end.setMaxListeners(30);
   }
   // With one side the other ends.
   pipeline(socket, upstream, () => upstream.destroy());
