@@ -90,7 +90,6 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
     const context: CallContext = { key, notices };
     const admission = await admissionOf(options.user);
     const places = await openDoors({ options, apis, access, context, admission, folder, doors });
-    for (const api of apis) void api.gateway.prime(`/.well-known/oauth-protected-resource${api.basePath}`);
     return {
       exported: exportedVariables(config, places, variables),
       folder: folder.path,

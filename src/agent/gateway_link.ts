@@ -29,7 +29,6 @@ export interface GatewayRequest {
 const CONNECTIONS = 256;
 /** Milliseconds that an idle connection is kept: shorter than servers keep theirs, so that none is used that is just being closed. */
 const IDLE_CONNECTION_MS = 4000;
-const PROBE_MS = 3000;
 
 /**
  * The way to one gateway: its connections, and what is known of its nonce and its clock. There is no other way by which the agent sends a
@@ -84,26 +83,6 @@ export class GatewayLink {
     });
     request.on('timeout', () => request.destroy(new LinkTimeout('nothing came for too long')));
     return request;
-  }
-
-  /**
-   * Learns nonce and clock before they are needed, by asking for public metadata without any credential. Never rejects: what is
-   * not learned now is learned later.
-   */
-  async prime(target: string): Promise<void> {
-    const sentAt = this.clock();
-    const headers = ['Host', this.#url.host, 'Accept', '*/*'];
-    const request = this.open({ method: 'GET', target, headers });
-    await new Promise<void>((resolve) => {
-      const limit = setTimeout(() => request.destroy(), PROBE_MS);
-      request.on('error', () => resolve()).once('close', () => resolve());
-      request.on('response', (response) => {
-        this.learn(response.headers, sentAt);
-        response.resume();
-      });
-      request.once('close', () => clearTimeout(limit));
-      request.end();
-    });
   }
 
   /** Learns from the header fields of an answer. @returns whether it gave a nonce */

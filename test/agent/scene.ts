@@ -50,7 +50,10 @@ export interface TestAgent extends RunningAgent {
 }
 
 /** Starts the authorization server; the agents are ended with the scene. */
-export async function setAgentScene(server: Record<string, unknown> = {}): Promise<AgentScene> {
+export async function setAgentScene(
+  server: Record<string, unknown> = {},
+  client: Record<string, unknown> = {},
+): Promise<AgentScene> {
   const folder = mkdtempSync(join(tmpdir(), 'sallyport-agent-test-'));
   const clientJwk = await generatePrivateJwk();
   const { publicJwk } = await importSigningKey(clientJwk);
@@ -61,6 +64,7 @@ export async function setAgentScene(server: Record<string, unknown> = {}): Promi
       scopes: SCOPES,
       authorization_details: DETAILS,
       resources: [RESOURCE, 'https://other.example.com/'],
+      ...client,
     },
     { server },
   );
