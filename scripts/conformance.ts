@@ -67,12 +67,18 @@ process.exitCode = counts.failed > 0 || (strict && counts.notRun > 0) ? 1 : 0;
 
 /** The tests that ran under these titles. A title that was filled in begins like the one that stands in the file. */
 function runsOf(wanted: readonly Title[]): Ran[] {
-  const patterns = wanted.map((title) => ({ file: title.file, pattern: patternOf(title.text) }));
+  const patterns = wanted.map(({ file, text }) => ({ file, text, pattern: patternOf(text) }));
   return ran.filter((test) =>
     patterns.some(
-      ({ file: where, pattern }) => where === test.file && test.titles.some((title) => pattern.test(title)),
+      ({ file: where, text, pattern }) =>
+        where === test.file && test.titles.some((title) => pattern.test(title) || isCutFrom(title, text)),
     ),
   );
+}
+
+/** A title that vitest took from a member of a table (`$name`) is cut after 40 characters. */
+function isCutFrom(title: string, text: string): boolean {
+  return title.endsWith('…') && text.startsWith(title.slice(0, -1));
 }
 
 /** `%s`, `$name` and `${…}` stand for any text. */

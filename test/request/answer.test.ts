@@ -40,7 +40,7 @@ describe('every refusal', () => {
     expect(valuesOf(made, 'Content-Length')).toEqual([String(Buffer.byteLength(made.body))]);
     expect(valuesOf(made, 'Cache-Control')).toEqual(['no-store']);
     expect(valuesOf(made, 'Proxy-Status')).toEqual([proxyStatusOf(reason)]);
-    expect(valuesOf(made, 'Retry-After')).toEqual(row.status === 503 ? ['1'] : []);
+    expect(valuesOf(made, 'Retry-After')).toEqual([429, 503].includes(row.status) ? ['1'] : []);
     expect(bodyOf(made)).toEqual({
       type: `urn:sallyport:reason:${reason}`,
       title: row.title,

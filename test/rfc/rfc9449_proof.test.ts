@@ -748,6 +748,7 @@ describe('RFC 9449 §7.1, figure 13 and the other examples', () => {
     expect(await verifyExample(then, figure13, place)).toEqual({
       method: 'dpop',
       thumbprint: jkt,
+      certificate: null,
       jti: 'e1j3V_bKic8-LAEB',
       issuedAt: 1_562_262_618,
       nonce: null,
