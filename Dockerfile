@@ -15,6 +15,7 @@ COPY --from=build --chown=root:root /app/dist ./dist
 COPY --from=build --chown=root:root /app/engine ./engine
 COPY --from=build --chown=root:root /app/policies ./policies
 COPY --from=build --chown=root:root /app/catalogs ./catalogs
+COPY --from=build --chown=root:root /app/starters ./starters
 COPY --from=build --chown=node:node /var/lib/sallyport /var/lib/sallyport
 USER node
 EXPOSE 8080 9901

@@ -8,6 +8,7 @@ import { visible } from '../telemetry/single_line.ts';
 import { findingLines, lineOf, placeText, sourceLines } from './policy_print.ts';
 import {
   collectDetail,
+  collectHeader,
   collectMember,
   jsonOf,
   type Question,
@@ -65,6 +66,7 @@ function withDescription(command: Command): Command {
     .option('--scope <scope>', 'scope of the token; may be given several times', collect, [])
     .option('--detail <json>', 'item of authorization_details; may be given several times', collectDetail, [])
     .option('--claim <name=value>', 'further claim of the token; may be given several times', collectMember, {})
+    .option('--header <name=value>', 'header field of the request; may be given several times', collectHeader, {})
     .option('--job <name=value>', 'member of the job, such as environment=production; several times', collectMember)
     .option('--body <json>', 'body, where the route shows it', jsonOf)
     .option('--origin <origin>', 'scheme and authority that callers use', 'https://cloud.example.com')

@@ -13,6 +13,7 @@ export interface QuestionFlags {
   readonly scope: readonly string[];
   readonly detail: readonly Readonly<Record<string, unknown>>[];
   readonly claim: Readonly<Record<string, unknown>>;
+  readonly header: Readonly<Record<string, string>>;
   readonly job?: Readonly<Record<string, unknown>>;
   readonly body?: unknown;
   readonly origin: string;
@@ -59,7 +60,7 @@ async function describe(flags: QuestionFlags): Promise<unknown> {
   }
   const { loadCatalogue } = await import('../config/catalogue.ts');
   const { describeInput } = await import('../insight/described_request.ts');
-  const { scope: scopes, detail: details, claim: claims, job, body } = flags;
+  const { scope: scopes, detail: details, claim: claims, header: headers, job, body } = flags;
   const described = describeInput({
     method,
     target: path,
@@ -67,6 +68,7 @@ async function describe(flags: QuestionFlags): Promise<unknown> {
     scopes,
     details,
     claims,
+    headers,
     origin,
     resource,
     time,
@@ -101,6 +103,16 @@ export function collectMember(
   const [, name, value] = /^([^=]+)=(.*)$/s.exec(text) ?? [];
   if (name === undefined || value === undefined) throw new InvalidArgumentError('expected name=value');
   return { ...before, [name]: memberOf(value) };
+}
+
+/** For `--header`: `name: value` or `name=value`; may be given several times, a name once. */
+export function collectHeader(
+  text: string,
+  before: Readonly<Record<string, string>>,
+): Readonly<Record<string, string>> {
+  const [, name, value] = /^([A-Za-z0-9!#$%&'*+.^`|~-]+)\s*[:=]\s*(.*)$/s.exec(text) ?? [];
+  if (name === undefined || value === undefined) throw new InvalidArgumentError('expected name=value');
+  return { ...before, [name.toLowerCase()]: value };
 }
 
 function memberOf(text: string): unknown {

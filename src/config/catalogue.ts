@@ -4,6 +4,18 @@ import { readYamlFile } from './yaml_file.ts';
 /** One segment of a template: text that must be equal, or a name that takes the text of one segment that is not empty. */
 export type TemplateSegment = { readonly literal: string } | { readonly param: string };
 
+/** What a query parameter or header field must be: this text, there once with any text (true), or not there (false). */
+export type Demand = string | boolean;
+
+/** What tells operations of one method and path apart: the query and header fields. */
+export interface CatalogueCondition {
+  readonly query: readonly (readonly [name: string, demand: Demand])[];
+  /** Parameters that may be there beside those of `query`; null: any. */
+  readonly parameters: readonly string[] | null;
+  /** Lower-case names. */
+  readonly headers: readonly (readonly [name: string, demand: Demand])[];
+}
+
 /** One entry of an operation catalogue, its templates taken apart. */
 export interface CatalogueOperation {
   readonly service: string;
@@ -12,6 +24,8 @@ export interface CatalogueOperation {
   readonly method: string;
   /** The path after its first `/`, by segment; a trailing slash is a last literal that is empty. */
   readonly path: readonly TemplateSegment[];
+  /** Null where method and path say it all. */
+  readonly condition: CatalogueCondition | null;
   /** By segment; every param in it is one of the path. */
   readonly resource: readonly TemplateSegment[];
   readonly access: 'read' | 'write' | 'admin';
@@ -20,7 +34,7 @@ export interface CatalogueOperation {
   readonly authorizationDetailsType: string | null;
 }
 
-/** What the requests of one route mean to the cloud API. No two operations have the same method and the same shape of path. */
+/** What the requests of one route mean to the cloud API. No two operations have the same method, shape of path and conditions. */
 export interface Catalogue {
   readonly operations: readonly CatalogueOperation[];
 }
@@ -30,6 +44,8 @@ const PARAM = /^\{([a-z][a-z0-9_]{0,62})\}$/;
 /** RFC 3986 §3.3 pchar without percent-encoding: templates are compared with decoded segments. */
 const LITERAL = /^[A-Za-z0-9\-._~!$&'()*+,;=:@]+$/;
 const MAXIMUM_SEGMENTS = 64;
+/** Header fields that no operation is told by: they are the gateway's to read, and never shown. */
+const CREDENTIALS: ReadonlySet<string> = new Set(['authorization', 'proxy-authorization', 'dpop', 'cookie']);
 
 /** RFC 6749 §3.3 scope-token. */
 const scope = z.string().regex(/^[\x21\x23-\x5b\x5d-\x7e]{1,256}$/, 'expected one scope, without spaces');
@@ -38,12 +54,35 @@ const word = z
   .string()
   .regex(/^[A-Za-z][A-Za-z0-9._:-]{0,127}$/, 'expected letters, digits, dots, colons, - and _, such as builds.create');
 
+const demand = z.union([z.string().max(1024), z.boolean()]);
+const parameter = z.string().min(1).max(256);
+/** RFC 9110 §5.6.2 token, in lower case. */
+const fieldName = z
+  .string()
+  .regex(/^[a-z0-9!#$%&'*+.^`|~-]{1,128}$/, 'expected a header name in lower case, with - and not _')
+  .refine((name) => !CREDENTIALS.has(name), 'a field that carries a credential means nothing to the cloud API');
+
 const operation = z.strictObject({
   name: word.describe('Names the operation in policies, records and metrics; several requests may be one operation.'),
   request: z
     .string()
     .max(2048)
     .describe('Method and path template, such as POST /v1/projects/{project}/builds; {name} is one segment.'),
+  query: z
+    .record(parameter, demand)
+    .optional()
+    .describe(
+      'Query parameters that tell it apart: a text (exactly that, once), true (there once), false (not there).',
+    ),
+  parameters: z
+    .array(parameter)
+    .max(256)
+    .optional()
+    .describe('Query parameters that may be there too; with any other it is not this operation. Absent: any may be.'),
+  headers: z
+    .record(fieldName, demand)
+    .optional()
+    .describe('Header fields that tell it apart, such as x-amz-target: a text, true (there once), false (not there).'),
   resource: z
     .string()
     .max(2048)
@@ -71,10 +110,14 @@ export const catalogueSchema = z
       if (path === null) return;
       const known = new Set(paramsOf(path));
       problemsOfResource(entry.resource, known, (message) => issue('resource', message));
-      const shape = shapeOf(entry.request, path);
+      const shape = shapeOf(entry, path);
       const earlier = shapes.get(shape);
       if (earlier === undefined) shapes.set(shape, index);
-      else issue('request', `operations[${earlier}] has the same method and path, so neither would ever be known`);
+      else
+        issue(
+          'request',
+          `operations[${earlier}] has the same method, path and conditions, so neither would ever be known`,
+        );
     });
   });
 
@@ -102,6 +145,7 @@ function toCatalogue(file: CatalogueFile): Catalogue {
       name: entry.name,
       method,
       path: path.split('/').map(toSegment),
+      condition: conditionOf(entry),
       resource: entry.resource.split('/').map(toSegment),
       access: entry.access,
       scopes: entry.scopes,
@@ -109,6 +153,15 @@ function toCatalogue(file: CatalogueFile): Catalogue {
     };
   });
   return { operations };
+}
+
+function conditionOf({ query, parameters, headers }: CatalogueFile['operations'][number]): CatalogueCondition | null {
+  if (query === undefined && parameters === undefined && headers === undefined) return null;
+  return {
+    query: Object.entries(query ?? {}),
+    parameters: parameters ?? null,
+    headers: Object.entries(headers ?? {}),
+  };
 }
 
 function toSegment(text: string): TemplateSegment {
@@ -164,8 +217,15 @@ function paramsOf(segments: readonly TemplateSegment[]): string[] {
   return segments.flatMap((segment) => ('param' in segment ? [segment.param] : []));
 }
 
-/** Equal for two requests that match the same calls: names of params do not count. */
-function shapeOf(request: string, path: readonly TemplateSegment[]): string {
-  const method = request.slice(0, request.indexOf(' '));
-  return `${method} /${path.map((segment) => ('param' in segment ? '{}' : segment.literal)).join('/')}`;
+/** Equal for two entries that match the same calls: names of params do not count. */
+function shapeOf(entry: CatalogueFile['operations'][number], path: readonly TemplateSegment[]): string {
+  const method = entry.request.slice(0, entry.request.indexOf(' '));
+  const condition = conditionOf(entry);
+  const said = condition && [
+    [...condition.query].sort(),
+    [...(condition.parameters ?? ['*'])].sort(),
+    [...condition.headers].sort(),
+  ];
+  const shape = path.map((segment) => ('param' in segment ? '{}' : segment.literal)).join('/');
+  return `${method} /${shape} ${JSON.stringify(said)}`;
 }

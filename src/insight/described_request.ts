@@ -1,5 +1,6 @@
 import type { Catalogue } from '../config/catalogue.ts';
 import { type Denial, deny } from '../kernel/denial.ts';
+import { SHOWN_HEADERS } from '../policy/input.ts';
 import type { PolicyInput } from '../policy/input_schema.ts';
 import { createOperationIndex } from '../request/operation_index.ts';
 import { readTarget } from '../request/target.ts';
@@ -19,6 +20,8 @@ export interface RequestDescription {
   readonly origin: string;
   /** The audience of the token (RFC 8707). */
   readonly resource: string;
+  /** Header fields of the request, by lower-case name. */
+  readonly headers: Readonly<Record<string, string>>;
   /** Parsed JSON; absent where the route does not show it. */
   readonly body?: unknown;
   /** Seconds since the Unix epoch. */
@@ -52,7 +55,9 @@ export function describeInput(
   if (!read.ok) return { denial: read.denial };
   // Deviations that a route may allow by name are not described.
   if (read.value.needs !== 0) return { denial: deny('request.target_ambiguous').denial };
-  const found = createOperationIndex(catalogue).find(method, read.value.target.segments);
+  const { queryParameters, segments } = read.value.target;
+  const rawHeaders = Object.entries(description.headers).flat();
+  const found = createOperationIndex(catalogue).find(method, segments, { queryParameters, rawHeaders });
   const operation = found && {
     service: found.service,
     name: found.name,
@@ -75,7 +80,7 @@ export function describeInput(
 }
 
 function requestPart(
-  { method, origin, resource, body, time }: RequestDescription,
+  { method, origin, resource, body, headers, time }: RequestDescription,
   target: { path: string; segments: readonly string[]; queryParameters: Readonly<Record<string, readonly string[]>> },
 ): PolicyInput['request'] {
   return {
@@ -89,7 +94,9 @@ function requestPart(
     path: target.path,
     segments: target.segments,
     query: { ...target.queryParameters },
-    headers: {},
+    headers: Object.fromEntries(
+      Object.entries(headers).flatMap(([name, value]) => (SHOWN_HEADERS.has(name) ? [[name, [value]]] : [])),
+    ),
     body: body ?? null,
     body_state: body === undefined ? 'not_requested' : 'parsed',
     peer_address: '192.0.2.1',

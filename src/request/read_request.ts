@@ -116,7 +116,13 @@ export function createRequestReader({ routes, limits }: RequestReaderOptions): R
         route,
         host: hostRoutes.host,
         target: target.value.target,
-        operation: operations === null ? null : operations.find(method, target.value.target.segments),
+        operation:
+          operations === null
+            ? null
+            : operations.find(method, target.value.target.segments, {
+                queryParameters: target.value.target.queryParameters,
+                rawHeaders: message.rawHeaders,
+              }),
         rawHeaders: message.rawHeaders,
         credentials: credentials.value,
         proof: headers.proof,

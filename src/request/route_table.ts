@@ -1,8 +1,9 @@
 import type { Operation, Route } from '../kernel/context.ts';
+import type { CallParts } from './operation_condition.ts';
 
 /** What the table needs of an operation index. */
 export interface FindsOperations {
-  find(method: string, segments: readonly string[]): Operation | null;
+  find(method: string, segments: readonly string[], call: CallParts): Operation | null;
 }
 
 /** A route and what its requests mean; null where it has no operation catalogue, so that every operation is unknown. */

@@ -98,6 +98,6 @@ describe('sallyport policy new', { timeout: 60_000 }, () => {
       folder.policy('new', 'x', '--cloud', 'moon'),
     ]);
     expect(again).toMatchObject({ code: 1, errors: expect.stringContaining('mine is there already') });
-    expect(unknown).toMatchObject({ code: 1, errors: expect.stringContaining('demo_cloud') });
+    expect(unknown).toMatchObject({ code: 2, errors: expect.stringMatching(/rest .*\n.*kubernetes .*\n.*aws /) });
   });
 });

@@ -44,6 +44,7 @@ describe('the operation catalogue', () => {
         name: 'builds.create',
         method: 'POST',
         path: [{ literal: 'v1' }, { literal: 'projects' }, { param: 'project' }, { literal: 'builds' }],
+        condition: null,
         resource: [{ literal: 'projects' }, { param: 'project' }, { literal: 'builds' }],
         access: 'write',
         scopes: ['builds:write'],
@@ -116,7 +117,7 @@ describe('the operation catalogue', () => {
     const second = '  - { name: b, access: read, resource: y, request: "GET /v1/{id}/x" }\n';
     const problems = problemsOf(entry(first + second));
     expect(problems).toMatch(
-      /^catalogue\.yaml:7:\d+: operations\[1\]\.request: operations\[0\] has the same method and path/,
+      /^catalogue\.yaml:7:\d+: operations\[1\]\.request: operations\[0\] has the same method, path and conditions/,
     );
     expect(problemsOf(entry(first + second.replace('GET', 'POST')))).toBe('');
     expect(problemsOf(entry(first + second.replace('{id}', 'x')))).toBe('');
