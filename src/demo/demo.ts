@@ -91,6 +91,10 @@ async function goOn(scene: Scene, { output, stopped }: Pick<DemoOptions, 'output
   call(`GET ${scene.session.gateway}/v1/projects/p1/builds`, 'allowed');
   call(`GET ${scene.session.gateway}/v1/projects/p2/secrets/bank-password`, 'refused');
   call(`POST ${scene.session.gateway}/v1/projects/p1/builds --repeat-proof`, 'the second is refused');
+  output.line('Or with any tool, through the agent of a job:');
+  output.line(
+    `  npm run sallyport -- agent exec --config ${here(scene.agentFile)} -- sh -c 'curl -i $CLOUD_URL/projects/p1'`,
+  );
   output.line(`Change the policy in ${here(scene.policies)}: it takes effect when the file is saved.`);
   output.line(`Records: ${here(scene.recordsFile)}. Stop with Ctrl-C.`);
   output.line('');

@@ -13,7 +13,7 @@ import { generatePrivateJwk, importSigningKey } from '../oauth/signing_key.ts';
 import type { Log } from '../telemetry/log.ts';
 import { type RunningDemoCloud, startDemoCloud } from './cloud.ts';
 import { RecordReader } from './records.ts';
-import { prepareFolder, type Session, saveSession, writeSecret } from './session.ts';
+import { prepareFolder, type Session, saveAgentConfig, saveSession, writeSecret } from './session.ts';
 
 /** Everything the demo starts, and the session of its one job. */
 export interface Scene {
@@ -24,6 +24,8 @@ export interface Scene {
   readonly cloud: string;
   readonly records: RecordReader;
   readonly recordsFile: string;
+  /** Configuration for `sallyport agent`. */
+  readonly agentFile: string;
   readonly policies: string;
   close(): Promise<void>;
 }
@@ -111,12 +113,14 @@ async function startAll(
   const where = { gateway: gateway.origin, issuer: authserver.issuer, clientId: CLIENT_ID, resource };
   const session: Session = { ...where, ...REQUEST, job: JOB, ...keys };
   await saveSession(directory, session);
+  await saveAgentConfig(directory, session);
   return {
     session,
     admin: gateway.adminOrigin,
     cloud: cloud.origin,
     records: new RecordReader(recordsFile, recorded),
     recordsFile,
+    agentFile: join(directory, 'agent.yaml'),
     policies: resolve(policies),
   };
 }

@@ -1,6 +1,7 @@
 import { chmod, mkdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { JWK } from 'jose';
+import { stringify } from 'yaml';
 import { isJsonObject, type JsonObject, parseJsonObject } from '../oauth/strict_json.ts';
 
 /** Folder below the current one in which the demo keeps its keys and settings. */
@@ -63,4 +64,28 @@ function isSession(value: JsonObject): boolean {
     ['scopes', 'authorizationDetails'].every((name) => Array.isArray(value[name])) &&
     ['job', 'clientKey', 'jobKey'].every((name) => isJsonObject(value[name]))
   );
+}
+
+/** Writes what `sallyport agent` needs to go on as a job of the demo: its configuration, and the key of the workflow. */
+export async function saveAgentConfig(directory: string, session: Session): Promise<void> {
+  await writeSecret(directory, 'client_key.json', `${JSON.stringify(session.clientKey)}\n`);
+  const config = {
+    version: 1,
+    authorization_server: {
+      issuer: session.issuer,
+      client_id: session.clientId,
+      private_key_file: 'client_key.json',
+      job: session.job,
+    },
+    apis: [
+      {
+        name: 'cloud',
+        url: session.resource,
+        scopes: session.scopes,
+        authorization_details: session.authorizationDetails,
+        variables: ['CLOUD_URL'],
+      },
+    ],
+  };
+  await writeSecret(directory, 'agent.yaml', stringify(config));
 }
