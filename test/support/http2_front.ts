@@ -26,6 +26,8 @@ export interface Http2FrontOptions {
   readonly upstreamOptions?: Record<string, unknown>;
   readonly config?: Record<string, unknown>;
   readonly tls?: Record<string, unknown>;
+  /** Puts further files into the folder of the configuration. */
+  readonly prepare?: (folder: string) => void;
 }
 
 /** What came of a request: the caller's side, the upstream's, and the one record. */
@@ -63,6 +65,7 @@ export class Http2Front {
       config: (folder) => {
         writeFileSync(join(folder, 'gateway.crt'), cert);
         writeFileSync(join(folder, 'gateway.key'), key);
+        options.prepare?.(folder);
         const files = { certificate_file: 'gateway.crt', key_file: 'gateway.key' };
         return { public_origin: `https://${HOST}`, listen: { port: 0, tls: { ...files, ...tls } }, ...config };
       },
