@@ -475,7 +475,7 @@ const explain = z.strictObject({
   decisions: z
     .int()
     .min(0)
-    .max(100_000)
+    .max(10_000)
     .default(1000)
     .describe(
       'Refusals, and as many allowed calls, that each process remembers, to explain them to the holder of the key and to the operator; about 1 KB each. 0: none.',

@@ -53,35 +53,47 @@ const MAXIMUM_REQUIREMENTS = 4096;
  * speaks for, each apart, so that none of them pushes out the others.
  */
 export class RecentDecisions {
-  readonly #limit: number;
-  readonly #refused = new Map<string, RememberedDecision>();
-  readonly #allowed = new Map<string, RememberedDecision>();
-  readonly #anonymous = new Map<string, RememberedDecision>();
+  readonly #refused: Ring;
+  readonly #allowed: Ring;
+  readonly #anonymous: Ring;
 
   /** @param limit decisions of each kind; 0: none is remembered */
   constructor(limit: number) {
-    this.#limit = limit;
+    this.#refused = new Ring(limit);
+    this.#allowed = new Ring(limit);
+    this.#anonymous = new Ring(Math.ceil(limit / 4));
   }
 
   keep(evidence: Evidence): void {
-    if (this.#limit === 0 || (evidence.denial === undefined && evidence.decision === undefined)) return;
+    if (this.#refused.size === 0 || (evidence.denial === undefined && evidence.decision === undefined)) return;
     const decision = remember(evidence);
-    if (decision.key === null && decision.proofHeader === null)
-      put(this.#anonymous, decision, Math.ceil(this.#limit / 4));
-    else put(evidence.denial === undefined ? this.#allowed : this.#refused, decision, this.#limit);
+    if (decision.key === null && decision.proofHeader === null) this.#anonymous.put(decision);
+    else (evidence.denial === undefined ? this.#allowed : this.#refused).put(decision);
   }
 
   find(id: string): RememberedDecision | null {
-    return this.#refused.get(id) ?? this.#allowed.get(id) ?? this.#anonymous.get(id) ?? null;
+    return this.#refused.find(id) ?? this.#allowed.find(id) ?? this.#anonymous.find(id) ?? null;
   }
 }
 
-function put(decisions: Map<string, RememberedDecision>, decision: RememberedDecision, limit: number): void {
-  if (decisions.size >= limit) {
-    const [oldest] = decisions.keys();
-    decisions.delete(oldest as string);
+/** The last decisions of one kind: every request writes one, and hardly anybody looks for one, so writing is what must cost nothing. */
+class Ring {
+  readonly size: number;
+  readonly #decisions: RememberedDecision[] = [];
+  #next = 0;
+
+  constructor(size: number) {
+    this.size = size;
   }
-  decisions.set(decision.id, decision);
+
+  put(decision: RememberedDecision): void {
+    this.#decisions[this.#next] = decision;
+    this.#next = this.#next + 1 === this.size ? 0 : this.#next + 1;
+  }
+
+  find(id: string): RememberedDecision | undefined {
+    return this.#decisions.find((decision) => decision.id === id);
+  }
 }
 
 function remember(evidence: Evidence): RememberedDecision {
