@@ -45,6 +45,11 @@ export class BundleSource {
     return this.#config.name;
   }
 
+  /** Its whole configuration: another one of the same name is another source. */
+  get signature(): string {
+    return JSON.stringify(this.#config);
+  }
+
   state(): BundleState {
     return this.#state;
   }

@@ -70,7 +70,8 @@ const bundleBytes = z
   .default(33_554_432)
   .describe('Bytes of the bundle as it comes.');
 
-const bundle = z.strictObject({
+/** One bundle. */
+export const bundle = z.strictObject({
   name: resourceName.describe('Names the bundle in records, metrics and status reports.'),
   file: path.optional().describe('A bundle.tar.gz; looked at again when it changes, where watch says so.'),
   service: service.optional(),
@@ -81,6 +82,20 @@ const bundle = z.strictObject({
     .describe('Present: the bundle must be signed; delta bundles, which cannot be, are refused.'),
   size_limit_bytes: bundleBytes,
   unpacked_limit_bytes: unpackedBytes,
+});
+
+const discovery = z.strictObject({
+  service,
+  resource: resource.default('discovery.tar.gz').describe('Path of the discovery bundle below the URL of the service.'),
+  decision: z
+    .string()
+    .regex(/^[A-Za-z_]\w*([./][A-Za-z_]\w*)*$/, 'expected a path such as sallyport.discovery')
+    .optional()
+    .describe('Path below data where the configuration stands in the discovery bundle. Absent: all of data.'),
+  polling,
+  signing: signing
+    .optional()
+    .describe('Present: the discovery bundle must be signed, and so must every bundle that it names.'),
 });
 
 const status = z.strictObject({
@@ -111,13 +126,14 @@ const shadow = z
 
 /** The member `policy` of the configuration. */
 export const policy = z.strictObject({
-  path: path.optional().describe('A folder of Rego, or a bundle.tar.gz of OPA. Either this or bundles.'),
+  path: path.optional().describe('A folder of Rego, or a bundle.tar.gz of OPA. Either this, or bundles, or discovery.'),
   bundles: z
     .array(bundle)
     .min(1)
     .max(100)
     .optional()
     .describe('Bundles of OPA that make up the policy together; no two may own the same part of data.'),
+  discovery: discovery.optional().describe('A bundle that says which bundles there are, in the form of OPA.'),
   signing: signing.optional().describe('How the bundle that path names must be signed.'),
   keys: z.array(key).default([]).describe('Keys that bundles may be signed with.'),
   rollback: z
@@ -150,6 +166,8 @@ export const policy = z.strictObject({
 export type PolicyConfig = z.output<typeof policy>;
 /** One bundle of the policy. */
 export type BundleConfig = z.output<typeof bundle>;
+/** Where the names of bundles come from. */
+export type DiscoveryConfig = z.output<typeof discovery>;
 /** How a bundle must be signed. */
 export type BundleSigningConfig = z.output<typeof signing>;
 /** A key that verifies signatures. */
@@ -167,14 +185,15 @@ type Problems = (path: (string | number)[], message: string) => void;
 export function findPolicyProblems(config: PolicyConfig, services: readonly ServiceConfig[]): SettingProblem[] {
   const problems: SettingProblem[] = [];
   const at: Problems = (place, message) => problems.push({ path: ['policy', ...place], message });
-  const { path: folder, bundles } = config;
-  if ((folder === undefined) === (bundles === undefined)) {
-    at([], 'say where the policy comes from: either path or bundles');
+  const { path: folder, bundles, discovery: found } = config;
+  if ([folder, bundles, found].filter((value) => value !== undefined).length !== 1) {
+    at([], 'say where the policy comes from: exactly one of path, bundles and discovery');
   }
   if (config.push && folder === undefined) at(['push'], 'needs path: the folder that it begins with');
   checkKeys(config, at);
   const users: [(string | number)[], { service?: string | undefined; polling?: PollingConfig; signing?: unknown }][] = [
     ...(bundles ?? []).map((entry, index): [(string | number)[], BundleConfig] => [['bundles', index], entry]),
+    ...(found === undefined ? [] : [[['discovery'], found] as [string[], DiscoveryConfig]]),
     ...(config.status === undefined ? [] : [[['status'], config.status] as [string[], { service: string }]]),
   ];
   for (const [place, user] of users) {
@@ -201,7 +220,7 @@ function checkBundle(
   if (entry.file !== undefined && entry.resource !== undefined) at('resource', 'is for bundles of a service');
 }
 
-function checkKeys({ keys, bundles, signing: own, path: folder }: PolicyConfig, at: Problems): void {
+function checkKeys({ keys, bundles, discovery: found, signing: own, path: folder }: PolicyConfig, at: Problems): void {
   for (const [index, entry] of keys.entries()) {
     const secret = entry.algorithm.startsWith('HS');
     if (keys.findIndex(({ id }) => id === entry.id) !== index) at(['keys', index, 'id'], 'this id is used twice');
@@ -211,6 +230,7 @@ function checkKeys({ keys, bundles, signing: own, path: folder }: PolicyConfig, 
   }
   const signings: [(string | number)[], BundleSigningConfig | undefined][] = [
     [['signing'], own],
+    [['discovery', 'signing'], found?.signing],
     ...(bundles ?? []).map((entry, index): [(string | number)[], BundleSigningConfig | undefined] => [
       ['bundles', index, 'signing'],
       entry.signing,

@@ -97,12 +97,13 @@ async function describeCandidate(policy: PolicyFolder): Promise<PolicyDescriptio
 
 /** Gets the policy once, as a start would. */
 async function describePolicy(config: GatewayConfig): Promise<PolicyDescription> {
-  const { entrypoint, path, bundles = [] } = config.policy;
+  const { entrypoint, path, bundles } = config.policy;
   const once = { ...config, policy: { ...config.policy, watch: false, status: undefined } };
   const source = await startPolicy(once, { clock: Date.now, log: createLog({ level: 'fatal' }) });
   const { revision } = source.holder.status();
   await source.close();
-  return { from: path ?? `bundles ${bundles.map(({ name }) => name).join(', ')}`, entrypoint, revision };
+  const named = bundles?.map(({ name }) => name).join(', ') ?? 'that discovery names';
+  return { from: path ?? `bundles ${named}`, entrypoint, revision };
 }
 
 /** The description as people read it, line by line. */

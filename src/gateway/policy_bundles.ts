@@ -1,10 +1,12 @@
 import type { AdminAnswer, AdminApi } from '../admin/api.ts';
 import { BundleSet } from '../bundle/bundle_set.ts';
+import { Discovery } from '../bundle/discovery.ts';
 import { readVerification } from '../bundle/keys.ts';
 import { BundleSource } from '../bundle/source.ts';
 import type { BundleState } from '../bundle/state.ts';
 import { createBundleStore } from '../bundle/store.ts';
-import type { BundleConfig, PolicyConfig } from '../config/policy_schema.ts';
+import { discoveredBundles } from '../config/discovered_bundles.ts';
+import type { BundleConfig, DiscoveryConfig, PolicyConfig } from '../config/policy_schema.ts';
 import type { ServiceConfig } from '../config/service_schema.ts';
 import { createService, type Service } from '../control_plane/service.ts';
 import { StatusReports } from '../control_plane/status.ts';
@@ -15,6 +17,9 @@ import { type PolicyWatch, watchPolicyFiles } from '../policy/watch.ts';
 import { PolicyHolder } from './policy_holder.ts';
 import type { PolicySource, PolicySourceParts } from './policy_source.ts';
 import { statusReport } from './policy_status.ts';
+
+/** Bytes of a discovery bundle once unpacked. */
+const DISCOVERY_BYTES = 16_777_216;
 
 /** The policy's settings with the bundles that it is made of. */
 export type BundlePolicyConfig = Omit<PolicyConfig, 'bundles'> & { readonly bundles: readonly BundleConfig[] };
@@ -43,7 +48,10 @@ class BundlePolicy implements PolicySource {
   readonly #parts: PolicySourceParts;
   readonly #set: BundleSet;
   readonly #services: ReadonlyMap<string, Service>;
-  readonly #sources: readonly BundleSource[];
+  #sources: readonly BundleSource[];
+  #discovery: Discovery | null = null;
+  /** Why the discovery bundle says nothing usable; null when it does. */
+  #undiscovered: string | null = null;
   #holder: PolicyHolder | null = null;
   #dataWatch: PolicyWatch | null = null;
   #reports: StatusReports | null = null;
@@ -64,9 +72,10 @@ class BundlePolicy implements PolicySource {
     });
     const { status } = config;
     const names = new Set([...config.bundles.map(({ service }) => service), status?.service]);
-    const used = services.filter(({ name }) => names.has(name));
+    const used = config.discovery === undefined ? services.filter(({ name }) => names.has(name)) : services;
     this.#services = new Map(used.map((service) => [service.name, createService(service, parts.clock)]));
     this.#sources = config.bundles.map((bundle) => this.#sourceOf(bundle));
+    if (config.discovery !== undefined) this.#discovery = this.#makeDiscovery(config.discovery, services);
     const service = status === undefined ? undefined : this.#services.get(status.service);
     if (service !== undefined) {
       const { log } = parts;
@@ -96,14 +105,17 @@ class BundlePolicy implements PolicySource {
       this.#started = resolve;
     });
     await Promise.all(this.#sources.map((source) => source.start()));
+    await this.#discovery?.start();
     if (this.#holder !== null) return;
     // A file does not get better by waiting; a service may be starting too.
-    if (bundles.every(({ service }) => service === undefined)) throw new Error(this.#whyNot());
+    const files = bundles.every(({ service }) => service === undefined);
+    if (files && this.#discovery === null) throw new Error(this.#whyNot());
     this.#parts.log.warn({ seconds, why: this.#whyNot() }, 'waiting for the bundles of the policy');
     await this.#within(begun, seconds * 1000);
   }
 
   async rebuild(): Promise<boolean> {
+    this.#discovery?.look();
     const why = await this.#set.reassemble();
     await Promise.all(this.#sources.map((source) => source.look()));
     return why === null && this.#sources.every((source) => source.state().problem === null);
@@ -111,9 +123,48 @@ class BundlePolicy implements PolicySource {
 
   async close(): Promise<void> {
     this.#dataWatch?.close();
+    // First, since it starts sources.
+    await this.#discovery?.close();
     await Promise.all(this.#sources.map((source) => source.close()));
     await this.#reports?.close();
     for (const [, service] of this.#services) service.close();
+  }
+
+  #makeDiscovery(config: DiscoveryConfig, services: readonly ServiceConfig[]): Discovery {
+    const { keys, persistence_folder: folder, rollback } = this.#config;
+    const verification = readVerification(config.signing, keys);
+    const frame = { services, keyIds: keys.map(({ id }) => id), signed: config.signing !== undefined };
+    return new Discovery(config, {
+      service: this.#services.get(config.service) as Service,
+      rules: { unpackedBytes: DISCOVERY_BYTES, verification },
+      store: folder === undefined ? null : createBundleStore(folder),
+      rollback,
+      use: (value) => this.#reconfigure(discoveredBundles(value, frame)),
+      note: (problem) => {
+        if (problem !== null && problem !== this.#undiscovered) {
+          this.#parts.log.error(
+            { why: problem },
+            'the discovery bundle could not be renewed; the bundles stay as they are',
+          );
+        }
+        this.#undiscovered = problem;
+        this.#holder?.note('discovery', problem);
+      },
+      log: this.#parts.log,
+    });
+  }
+
+  /** Other bundles make up the policy from now on. Those that stay as they are go on; the policy in force stays until the others are there. */
+  async #reconfigure(configs: readonly BundleConfig[]): Promise<void> {
+    const known = new Map(this.#sources.map((source) => [source.signature, source]));
+    const next = configs.map((config) => known.get(JSON.stringify(config)) ?? this.#sourceOf(config));
+    const fresh = next.filter((source) => !this.#sources.includes(source));
+    const gone = this.#sources.filter((source) => !next.includes(source));
+    await Promise.all(gone.map((source) => source.close()));
+    this.#sources = next;
+    const why = await this.#set.reassemble(configs.map(({ name }) => name));
+    await Promise.all(fresh.map((source) => source.start()));
+    if (why !== null) throw new Error(why);
   }
 
   async #allowRollBack(path: string): Promise<AdminAnswer> {
@@ -178,6 +229,7 @@ class BundlePolicy implements PolicySource {
     const problems = this.bundles().map(({ name, problem, revision }) => {
       return `  ${name}: ${problem ?? (revision === null ? 'has not come yet' : 'is there')}`;
     });
+    if (this.#undiscovered !== null) problems.push(`  ${this.#undiscovered}`);
     return `there is no policy to start with:\n${problems.join('\n')}`;
   }
 }
