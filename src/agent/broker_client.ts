@@ -49,7 +49,8 @@ export async function findBroker(
   const base = config.url.replace(/\/$/, '');
   const answer = await fetchJson({ url: `${base}/.well-known/sallyport-broker`, timeoutMs, maxBytes: 65_536 });
   if (!answer.ok) {
-    const passing = answer.failure === 'unreachable' || answer.failure === 'timeout';
+    // A broker that does not know its authorization server yet says so with 503.
+    const passing = ['unreachable', 'timeout', 'status'].includes(answer.failure);
     throw new TokenUnavailable(`the broker ${base} ${answer.problem}`, passing);
   }
   const document = isJsonObject(answer.value) ? answer.value : {};

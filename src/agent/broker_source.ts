@@ -3,7 +3,7 @@ import type { BrokerConfig } from '../config/agent_schema.ts';
 import type { Clock } from '../kernel/clock.ts';
 import type { IssuedToken } from '../oauth/client_credentials.ts';
 import type { SigningKey } from '../oauth/signing_key.ts';
-import { askBroker, type BrokerEndpoints, endJobAt, findBroker } from './broker_client.ts';
+import { askBroker, type BrokerAnswer, type BrokerEndpoints, endJobAt, findBroker } from './broker_client.ts';
 import { fetchIdentityToken, type Variables } from './identity.ts';
 import { ServerMemory } from './server_memory.ts';
 import { type AskedRights, type TokenSource, TokenUnavailable } from './token_source.ts';
@@ -85,9 +85,14 @@ export class BrokerSource implements TokenSource {
     return problems.length === 0 ? null : problems.join('; ');
   }
 
-  async #ask(asked: AskedRights, timeoutMs: number) {
+  async #ask(asked: AskedRights, timeoutMs: number): Promise<BrokerAnswer> {
     const { config, key, variables, allowPlaintext, clock } = this.#options;
-    this.#endpoints ??= await findBroker(config, timeoutMs, allowPlaintext);
+    try {
+      this.#endpoints ??= await findBroker(config, timeoutMs, allowPlaintext);
+    } catch (error) {
+      if (!(error instanceof TokenUnavailable) || !error.passing) throw error;
+      return { kind: 'later', afterMs: 0, why: error.message };
+    }
     const identityToken = await fetchIdentityToken(config.identity, { variables, timeoutMs }).catch((error: Error) => {
       throw new TokenUnavailable(error.message, false);
     });

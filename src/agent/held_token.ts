@@ -9,8 +9,9 @@ export interface HeldTokenOptions {
   readonly clock: Clock;
 }
 
-/** Seconds before its end from which on a token is not used any more: the request has to arrive. */
+/** Seconds before its end from which on a token is not used any more, since the request has to arrive; of a short life, a tenth. */
 const LAST_SECONDS = 5;
+const LAST_PART = 0.1;
 /** The last part of its life in which a token is renewed while it is still used. */
 const RENEW_IN_LAST = 0.25;
 /** Milliseconds in which nobody asks again after a failure; doubled by each further one. */
@@ -25,6 +26,7 @@ export class HeldToken {
   #token: IssuedToken | null = null;
   #issuedAt = 0;
   #renewAt = 0;
+  #usableUntil = 0;
   #asking: Promise<IssuedToken> | null = null;
   #failure: { readonly error: unknown; readonly until: number; readonly pauseMs: number } | null = null;
 
@@ -41,7 +43,7 @@ export class HeldToken {
   async current(): Promise<IssuedToken> {
     const now = secondsOf(this.#options.clock());
     const token = this.#token;
-    if (token === null || now >= token.expiresAt - LAST_SECONDS) return this.#renew();
+    if (token === null || now >= this.#usableUntil) return this.#renew();
     // The token at hand is still good, whatever becomes of this.
     if (now >= this.#renewAt) this.#renew().catch(() => undefined);
     return token;
@@ -73,7 +75,9 @@ export class HeldToken {
       this.#failure = null;
       this.#token = token;
       this.#issuedAt = askedAt;
-      this.#renewAt = token.expiresAt - Math.max(LAST_SECONDS, (token.expiresAt - askedAt) * RENEW_IN_LAST);
+      const lifetime = token.expiresAt - askedAt;
+      this.#renewAt = token.expiresAt - lifetime * RENEW_IN_LAST;
+      this.#usableUntil = token.expiresAt - Math.min(LAST_SECONDS, lifetime * LAST_PART);
       return token;
     } catch (error) {
       const pauseMs = Math.min(LONGEST_PAUSE_MS, (this.#failure?.pauseMs ?? FIRST_PAUSE_MS / 2) * 2);
