@@ -30,7 +30,7 @@ beforeEach(() => {
   });
 });
 
-const after = (seconds: number) => {
+const pass = (seconds: number) => {
   now += seconds * 1000;
 };
 const name = async () => (await held.current()).accessToken;
@@ -38,30 +38,30 @@ const name = async () => (await held.current()).accessToken;
 describe('the token of an API', () => {
   it('is asked for once, however many want it at the same time', async () => {
     expect(new Set(await Promise.all(Array.from({ length: 50 }, name)))).toEqual(new Set(['t1']));
-    after(74);
+    pass(74);
     expect([await name(), asked]).toEqual(['t1', 1]);
   });
 
   it('is renewed in the last quarter of its life while it is still used', async () => {
     await name();
-    after(76);
+    pass(76);
     expect(await Promise.all([name(), name(), name()])).toEqual(['t1', 't1', 't1']);
     expect([await name(), asked]).toEqual(['t2', 2]);
   });
 
   it('is waited for once the old one cannot be used any more', async () => {
     await name();
-    after(96);
+    pass(96);
     expect(await Promise.all([name(), name()])).toEqual(['t2', 't2']);
     expect(asked).toBe(2);
   });
 
   it('goes on with the old one when renewing fails, and asks again after a pause', async () => {
     await name();
-    after(80);
+    pass(80);
     answer = failing;
     expect([await name(), await name(), await name(), asked]).toEqual(['t1', 't1', 't1', 2]);
-    after(2);
+    pass(2);
     answer = async () => issue();
     expect(await name()).toBe('t1');
     expect([await name(), asked]).toEqual(['t3', 3]);
@@ -71,11 +71,11 @@ describe('the token of an API', () => {
     answer = failing;
     for (let second = 0; second < 120; second++) {
       await expect(held.current()).rejects.toThrow('nobody there');
-      after(1);
+      pass(1);
     }
     expect(asked).toBeLessThan(10);
     answer = async () => issue();
-    after(30);
+    pass(30);
     expect(await name()).toMatch(/^t\d+$/);
   });
 
@@ -83,7 +83,7 @@ describe('the token of an API', () => {
     const first = await held.current();
     held.spoil(first);
     expect(await name()).toBe('t1');
-    after(11);
+    pass(11);
     held.spoil(first);
     expect(await name()).toBe('t2');
     held.spoil(first);
