@@ -381,6 +381,12 @@ const replay = z.strictObject({
 
 const upstream = z.strictObject({
   url: httpUrl.describe('Origin of the upstream, or with a path that is put before the judged path.'),
+  protocol: z
+    .enum(['http1', 'http2'])
+    .default('http1')
+    .describe(
+      'What is spoken with the upstream. http2, for gRPC: over https the upstream must choose h2 (ALPN), over http it must expect HTTP/2 at once.',
+    ),
   timeout_ms: milliseconds
     .default(30_000)
     .describe('How long the upstream may take to send the headers of its answer, and each further part of it.'),
@@ -403,6 +409,19 @@ const upstream = z.strictObject({
     .optional()
     .describe('The credential of the gateway for the upstream. Absent: none is sent.'),
 });
+
+/** Fields that have a meaning of their own for framing, routing, credentials or the gateway; never after a body (RFC 9110 §6.5.1). */
+const NEVER_TRAILERS =
+  /^(?:content-.*|transfer-encoding|host|te|trailer|expect|range|max-forwards|cache-control|authorization|dpop|dpop-nonce|cookie|set-cookie|www-authenticate|authentication-info|proxy-.*|connection|keep-alive|upgrade|via|forwarded|x-forwarded-.*|sallyport-.*|age|date|expires|location|retry-after|vary|warning)$/;
+const trailerNames = z
+  .array(
+    z
+      .string()
+      .regex(/^[a-z0-9!#$%&'*+.^`|~-]{1,128}$/, 'expected a field name in lower case')
+      .refine((name) => !NEVER_TRAILERS.test(name), { error: 'this field may not stand after a body' }),
+  )
+  .max(64)
+  .default([]);
 
 const route = z.strictObject({
   name: z
@@ -446,6 +465,21 @@ const route = z.strictObject({
   body: z.enum(['none', 'json']).default('none').describe('Whether the policy sees the body.'),
   body_limit_bytes: bytes.max(16_777_216).default(65_536).describe('How much body is read for the policy.'),
   websocket: z.boolean().default(false).describe('Whether WebSocket upgrades may pass.'),
+  streaming: z
+    .boolean()
+    .default(false)
+    .describe(
+      'Whether request bodies over HTTP/2 may last, as in gRPC streams: then each pause of the caller is bounded by upstream.timeout_ms, and not the whole body by limits.request_timeout_ms.',
+    ),
+  trailers: z
+    .strictObject({
+      request: trailerNames.describe('Of the caller; an upstream that speaks HTTP/2 gets them.'),
+      response: trailerNames.describe(
+        'Of the upstream; callers that sent TE: trailers get them. gRPC needs grpc-status, grpc-message and grpc-status-details-bin.',
+      ),
+    })
+    .prefault({})
+    .describe('Names of the fields after a body that may pass; all others end at the gateway.'),
   allow: z
     .array(z.enum(['encoded_slash', 'empty_segments', 'dot_segments_in_keys']))
     .default([])
@@ -666,6 +700,12 @@ export const gatewaySchema = z
     config.routes.forEach((entry, index) => {
       if (config.routes.findIndex((other) => other.name === entry.name) !== index) {
         issue(['routes', index, 'name'], 'this name is used twice');
+      }
+      if (entry.upstream.protocol === 'http2' && entry.websocket) {
+        issue(['routes', index, 'websocket'], 'WebSocket is forwarded by HTTP/1.1: set upstream.protocol: http1');
+      }
+      if (entry.upstream.protocol === 'http1' && entry.trailers.request.length > 0) {
+        issue(['routes', index, 'trailers', 'request'], 'trailers of requests need upstream.protocol: http2');
       }
       const forbidden = entry.methods.find((method) => ['CONNECT', 'TRACE'].includes(method));
       if (forbidden !== undefined) issue(['routes', index, 'methods'], `${forbidden} is never forwarded`);

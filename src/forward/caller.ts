@@ -33,6 +33,10 @@ export interface CallerResponse {
   flushHeaders(): void;
   write(chunk: Uint8Array): boolean;
   end(chunk: string, encoding: 'latin1'): unknown;
+  /** Fields after the body, before its end; in HTTP/1.1 they are sent after a chunked body only. */
+  addTrailers(fields: readonly [string, string][]): void;
+  /** Where that must be known before the header section is sent. */
+  announceTrailers?(): void;
   once(event: 'close' | 'drain', listener: () => void): unknown;
   off(event: 'close' | 'drain', listener: () => void): unknown;
 }

@@ -7,6 +7,7 @@ import { drain, RequestBody } from './body.ts';
 import { type CallerResponse, type CallerSocket, cutAnswer, type HttpExchange } from './caller.ts';
 import { ABANDONED, denialOf, type Phase } from './failure.ts';
 import { responseHeaders } from './response_headers.ts';
+import { allowedTrailers, takesTrailers } from './trailers.ts';
 import type { Upstream } from './upstream.ts';
 
 /** Interim answers that an upstream may send before its answer; each restarts its timeout. */
@@ -42,6 +43,8 @@ export class Exchange implements Dispatcher.DispatchHandler {
   #interim = 0;
   /** Content-Length of the answer; NaN without one. */
   #length = Number.NaN;
+  /** Whether what follows the body may follow here. */
+  readonly #trailers: boolean;
   #settled = false;
   #ended = false;
   #settle!: (denial: Denial | null) => void;
@@ -55,6 +58,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
   constructor(parts: ExchangeParts) {
     this.#parts = parts;
     this.#response = parts.http.response;
+    this.#trailers = takesTrailers(parts.authorized);
   }
 
   /** Sends the request; settles when the exchange is over. */
@@ -94,7 +98,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
     if (this.#settled) return;
     if (status >= 200) {
       this.#length = Number(parsed['content-length'] ?? Number.NaN);
-      this.#answer(controller.rawHeaders as Buffer[], status);
+      this.#answer(controller.rawHeaders as (Buffer | string)[], status);
       return;
     }
     // RFC 9110 §15.2: interim answers are for the gateway; 101 answers a question that was not asked (§7.8).
@@ -105,13 +109,29 @@ export class Exchange implements Dispatcher.DispatchHandler {
   onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
     if (this.#settled) return;
     this.#seen.responseBytes += chunk.length;
-    if (chunk.length === this.#length && chunk.length <= ONE_WRITE_BYTES) this.#end(chunk.toString('latin1'));
+    if (chunk.length === this.#length && chunk.length <= ONE_WRITE_BYTES && !this.#trailers)
+      this.#end(chunk.toString('latin1'));
     else if (!this.#response.write(chunk) && (this.#response.socket?.writableLength ?? 0) >= UNSENT_BYTES)
       this.#pause(controller);
   }
 
-  onResponseEnd(): void {
-    if (!this.#settled && !this.#ended) this.#end('');
+  onResponseEnd(controller: Dispatcher.DispatchController): void {
+    if (this.#settled || this.#ended) return;
+    if (this.#trailers && !this.#addTrailers(controller)) return;
+    this.#end('');
+  }
+
+  /** False: they cannot be sent, and the exchange is over. */
+  #addTrailers({ rawTrailers }: Dispatcher.DispatchController): boolean {
+    const { trailers } = this.#parts.authorized.context.route;
+    const list = allowedTrailers((rawTrailers ?? []) as (Buffer | string)[], trailers.response);
+    try {
+      this.#response.addTrailers(pairsOf(list));
+      return true;
+    } catch (error) {
+      this.#invalid((error as NodeJS.ErrnoException).code ?? 'trailer');
+      return false;
+    }
   }
 
   onResponseError(_controller: Dispatcher.DispatchController | null, error: unknown): void {
@@ -139,7 +159,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
   }
 
   /** Passes status and header fields on. */
-  #answer(rawHeaders: readonly Buffer[], status: number): void {
+  #answer(rawHeaders: readonly (Buffer | string)[], status: number): void {
     const { evidence, authorized, pseudonym } = this.#parts;
     this.#seen.status = status;
     const headers = responseHeaders(rawHeaders, {
@@ -155,12 +175,19 @@ export class Exchange implements Dispatcher.DispatchHandler {
       return;
     }
     try {
+      if (this.#trailers) this.#response.announceTrailers?.();
       this.#response.writeHead(status, headers);
       evidence.status = status;
+      // What lasts is announced at once: an event stream may have nothing to say for long.
+      if (Number.isNaN(this.#length)) setImmediate(() => this.#flush());
     } catch (error) {
       // Characters that no field may carry (RFC 9110 §5.5).
       this.#invalid((error as NodeJS.ErrnoException).code ?? 'header');
     }
+  }
+
+  #flush(): void {
+    if (!this.#settled && !this.#ended) this.#response.flushHeaders();
   }
 
   /** The upstream sends no faster than the caller reads. */
@@ -233,4 +260,11 @@ export class Exchange implements Dispatcher.DispatchHandler {
       this.#seen.requestBytes = body.length;
     }
   }
+}
+
+function pairsOf(list: readonly string[]): [string, string][] {
+  const pairs: [string, string][] = [];
+  for (let index = 0; index + 1 < list.length; index += 2)
+    pairs.push([list[index] as string, list[index + 1] as string]);
+  return pairs;
 }

@@ -44,6 +44,7 @@ export function denialOf(error: unknown, phase: Phase): Denial | null {
   if (STOPPING.has(code)) return { reason: 'forward.stopping' };
   if (TIMEOUTS.has(code)) return { reason: 'forward.upstream_timeout', note: code };
   if (TLS.test(code)) return { reason: 'forward.upstream_tls', note: code };
+  if (code === 'UPSTREAM_WITHOUT_HTTP2') return { reason: 'forward.upstream_invalid', note: 'no HTTP/2' };
   if (MISUSE.test(code)) return null;
   if (phase === 'connecting') return { reason: 'forward.upstream_unreachable', note: code };
   if (isInvalid(code, message ?? '', phase)) return { reason: 'forward.upstream_invalid', note: message ?? code };

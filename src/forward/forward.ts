@@ -6,7 +6,9 @@ import type { Denial } from '../kernel/denial.ts';
 import { RequestBody } from './body.ts';
 import type { HttpExchange } from './caller.ts';
 import { Exchange } from './exchange.ts';
+import type { Http2Outgoing } from './http2_pool.ts';
 import { announcedLength, checkSetHeaders, requestHeaders } from './request_headers.ts';
+import { allowedTrailers, takesTrailers } from './trailers.ts';
 import { type UpgradeExchange, Upgrades, type WithdrawalReason } from './upgrade.ts';
 import { createUpstreams, type ForwardLog, type Upstream } from './upstream.ts';
 
@@ -98,13 +100,15 @@ class PoolForwarder implements Forwarder {
     const { path, headers } = prepared;
     const length = body instanceof RequestBody ? announcedLength(context) : null;
     if (length !== null) headers.push('content-length', String(length));
-    const outgoing: Dispatcher.DispatchOptions = {
+    if (takesTrailers(authorized)) headers.push('te', 'trailers');
+    const outgoing: Http2Outgoing = {
       method: context.method as Dispatcher.HttpMethod,
       path,
       headers,
       body,
       headersTimeout: upstream.timeoutMs,
       bodyTimeout: upstream.timeoutMs,
+      ...requestTrailersOf(authorized, http, body),
     };
     return new Exchange({ authorized, http, evidence, upstream, pseudonym: this.#pseudonym, outgoing }).run();
   }
@@ -188,4 +192,15 @@ function bodyOf(
   else if (head.length === 0 && request.complete) bytes = request.read() as Buffer | null;
   else return new RequestBody({ request, head, limit });
   return bytes !== null && bytes.length > limit ? 'too_large' : bytes;
+}
+
+/** What may follow a body that is streamed; only HTTP/2 carries it (config/). */
+function requestTrailersOf(
+  { context }: AuthorizedRequest,
+  { request }: HttpExchange,
+  body: unknown,
+): Pick<Http2Outgoing, 'requestTrailers'> {
+  const allowed = context.route.trailers.request;
+  if (allowed.length === 0 || !(body instanceof RequestBody)) return {};
+  return { requestTrailers: () => allowedTrailers(request.rawTrailers, allowed) };
 }

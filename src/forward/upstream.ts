@@ -4,6 +4,7 @@ import { buildConnector, Pool } from 'undici';
 import type { UpstreamConfig } from '../config/schema.ts';
 import { createFileCredential, noCredential, type UpstreamCredential } from './credential.ts';
 import { RESET } from './failure.ts';
+import { Http2Pool } from './http2_pool.ts';
 
 /** Bytes of header section that an upstream's answer may have, trailers included. */
 const MAXIMUM_HEADER_BYTES = 65_536;
@@ -14,7 +15,7 @@ const KEEP_ALIVE_MAXIMUM_MS = 60_000;
 
 /** What stands behind one route: where, how, and with which credential. */
 export interface Upstream {
-  readonly pool: Pool;
+  readonly pool: Pool | Http2Pool;
   /** Scheme, host and port. */
   readonly origin: URL;
   /** What Host says. */
@@ -41,11 +42,17 @@ export function createUpstreams(
   routes: ReadonlyMap<string, UpstreamConfig>,
   log: ForwardLog | undefined,
 ): Map<string, Upstream> {
-  const pools = new Map<string, { pool: Pool; ca: string | null }>();
+  const pools = new Map<string, { pool: Pool | Http2Pool; ca: string | null }>();
   const upstreams = new Map<string, Upstream>();
   for (const [route, config] of routes) {
     const url = new URL(config.url);
-    const key = JSON.stringify([url.origin, config.ca_file, config.connect_timeout_ms, config.connections]);
+    const key = JSON.stringify([
+      url.origin,
+      config.protocol,
+      config.ca_file,
+      config.connect_timeout_ms,
+      config.connections,
+    ]);
     const shared = pools.get(key) ?? createPool(url, config);
     pools.set(key, shared);
     upstreams.set(route, {
@@ -61,8 +68,9 @@ export function createUpstreams(
   return upstreams;
 }
 
-function createPool(url: URL, config: UpstreamConfig): { pool: Pool; ca: string | null } {
+function createPool(url: URL, config: UpstreamConfig): { pool: Pool | Http2Pool; ca: string | null } {
   const ca = config.ca_file === undefined ? null : readFileSync(config.ca_file, 'utf8');
+  if (config.protocol === 'http2') return { pool: createHttp2Pool(url, config, ca), ca };
   const pool = new Pool(url.origin, {
     connections: config.connections,
     connect: connector(ca, config.connect_timeout_ms),
@@ -75,6 +83,17 @@ function createPool(url: URL, config: UpstreamConfig): { pool: Pool; ca: string 
     strictContentLength: true,
   });
   return { pool, ca };
+}
+
+function createHttp2Pool(url: URL, config: UpstreamConfig, ca: string | null): Http2Pool {
+  return new Http2Pool({
+    origin: url,
+    authority: url.host,
+    connections: config.connections,
+    connectTimeoutMs: config.connect_timeout_ms,
+    ca,
+    maximumHeaderBytes: MAXIMUM_HEADER_BYTES,
+  });
 }
 
 /** Opens connections; certificates are verified against the upstream's name, which cannot be turned off. */

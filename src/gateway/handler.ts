@@ -8,6 +8,7 @@ import type { AuthorizedRequest, Evidence, Peer } from '../kernel/context.ts';
 import { type Denial, statusOf } from '../kernel/denial.ts';
 import type { Checked, MaybePromise } from '../kernel/result.ts';
 import type { CallerRequest, CallerResponse, ServerHandlers } from '../net/http_server.ts';
+import { Http2Request } from '../net/http2_request.ts';
 import type { Answer } from '../request/answer.ts';
 import type { BodyReader } from '../request/body.ts';
 import type { RequestReader } from '../request/read_request.ts';
@@ -123,6 +124,8 @@ async function serve(stages: Stages, connections: Connections, { request, respon
       if ('reason' in authorized) return authorized;
       if (exchange.broken !== null) return exchange.broken;
       body.askFor();
+      const { bodyPauseMs } = authorized.context.route;
+      if (bodyPauseMs !== null && request instanceof Http2Request) request.allowPauses(bodyPauseMs);
       return timed(evidence, stages.forwarder.forward(authorized, { request, response }, evidence));
     });
     if (exchange.broken !== null) evidence.denial = exchange.broken;

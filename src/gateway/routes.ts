@@ -18,6 +18,8 @@ export function buildRoutes(config: GatewayConfig, origin: string): Route[] {
     body: route.body,
     bodyLimitBytes: route.body_limit_bytes,
     websocket: route.websocket,
+    trailers: route.trailers,
+    bodyPauseMs: route.streaming ? route.upstream.timeout_ms : null,
     targetRules: {
       encodedSlash: route.allow.includes('encoded_slash'),
       emptySegments: route.allow.includes('empty_segments'),

@@ -32,6 +32,10 @@ export interface Route {
   readonly bodyLimitBytes: number;
   /** Whether a WebSocket upgrade may pass. */
   readonly websocket: boolean;
+  /** Names of the fields after a body that may pass, lower case. */
+  readonly trailers: { readonly request: readonly string[]; readonly response: readonly string[] };
+  /** Milliseconds that a caller may pause in a body over HTTP/2 that may last; null: the whole body is bounded. */
+  readonly bodyPauseMs: number | null;
   /** Deviations from the rule for targets that this route allows by name. */
   readonly targetRules: TargetRules;
   /** Absolute URL of the protected resource metadata (RFC 9728), for challenges. */

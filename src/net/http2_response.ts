@@ -80,8 +80,12 @@ export class Http2Response extends EventEmitter {
   }
 
   /** Fields after the body; to be called before the end. */
-  addTrailers(fields: readonly string[]): void {
-    this.#trailers = fields.map((text, index) => (index % 2 === 0 ? text.toLowerCase() : text));
+  addTrailers(fields: readonly (readonly [string, string])[]): void {
+    for (const [name, value] of fields) {
+      validateHeaderName(name);
+      validateHeaderValue(name, value);
+    }
+    this.#trailers = fields.flatMap(([name, value]) => [name.toLowerCase(), value]);
   }
 
   /** Says before the header section goes out that trailers may follow the body. */

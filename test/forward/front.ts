@@ -99,7 +99,7 @@ export class Front {
 
 /** A configuration of an upstream with the schema's defaults. */
 export function upstreamConfig(url: string, changes: Partial<UpstreamConfig> = {}): UpstreamConfig {
-  return { url, timeout_ms: 30_000, connect_timeout_ms: 5000, connections: 128, ...changes };
+  return { url, protocol: 'http1', timeout_ms: 30_000, connect_timeout_ms: 5000, connections: 128, ...changes };
 }
 
 /** Starts a front for an upstream. */

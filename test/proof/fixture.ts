@@ -78,6 +78,8 @@ export function contextOf(changes: RequestChanges): RequestContext {
     body: 'none',
     bodyLimitBytes: 0,
     websocket: false,
+    trailers: { request: [], response: [] },
+    bodyPauseMs: null,
     targetRules: { encodedSlash: false, emptySegments: false, dotSegmentsInKeys: false },
     nonceRequired: changes.nonceRequired ?? false,
     replay: changes.replay ?? 'memory',

@@ -15,6 +15,8 @@ export function makeRoute(changes: Partial<Route> = {}): Route {
     body: 'none',
     bodyLimitBytes: 65_536,
     websocket: false,
+    trailers: { request: [], response: [] },
+    bodyPauseMs: null,
     targetRules: { encodedSlash: false, emptySegments: false, dotSegmentsInKeys: false },
     nonceRequired: false,
     replay: 'memory',

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { eventually } from '../support/eventually.ts';
+import { readRecords } from '../support/gateway.ts';
 import { ERROR, FLAG, FRAME, frame, headerBlock, uint32 } from '../support/http2_frames.ts';
 import { BUILDS, type Fields, HOST, Http2Front, PROJECT, pseudo, reasonOf } from '../support/http2_front.ts';
 import { sendRaw } from '../support/raw_client.ts';
@@ -13,19 +14,22 @@ beforeAll(async () => {
   front = await Http2Front.start();
 });
 afterAll(() => front.close());
+let cleanRequests = 0;
 /** After every case a clean request on a new connection is answered normally. */
 afterEach(async () => {
   const connection = await front.connect();
-  connection.request(1, await front.good());
+  const mark = `clean=${++cleanRequests}`;
+  connection.request(1, await front.good('GET', `${PROJECT}?${mark}`));
   await eventually('the clean answer', () => connection.answer(1).ended);
   expect(connection.answer(1)).toMatchObject({ statuses: [200], body: 'ok' });
   connection.socket.destroy();
   // Records of what was cut may come late.
   await eventually('all is recorded', async () => {
-    await front.skipRecords();
-    await sleep(20);
-    return (await front.recordsLeft()) === 0;
+    const records = await readRecords(front.gateway.recordsFile, 0);
+    return records.some(({ custom }) => (custom as { sallyport: { query?: string } }).sallyport.query === mark);
   });
+  await sleep(20);
+  await front.skipRecords();
 });
 
 const lastRequest = () => front.upstream.requests.at(-1);

@@ -49,6 +49,8 @@ const ROUTE: Route = {
   body: 'none',
   bodyLimitBytes: 65_536,
   websocket: true,
+  trailers: { request: [], response: [] },
+  bodyPauseMs: null,
   targetRules: { encodedSlash: false, emptySegments: false, dotSegmentsInKeys: false },
   nonceRequired: false,
   replay: 'memory',

@@ -1,5 +1,6 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import type { PolicyArtifact } from '../../src/policy/artifact.ts';
 import { makeCertificate } from './certificate.ts';
 import { eventually } from './eventually.ts';
 import { readRecords, startTestGateway, type TestGateway } from './gateway.ts';
@@ -28,6 +29,7 @@ export interface Http2FrontOptions {
   readonly tls?: Record<string, unknown>;
   /** Puts further files into the folder of the configuration. */
   readonly prepare?: (folder: string) => void;
+  readonly artifact?: PolicyArtifact;
 }
 
 /** What came of a request: the caller's side, the upstream's, and the one record. */
@@ -61,6 +63,7 @@ export class Http2Front {
     const { cert, key } = makeCertificate({ name: 'gateway', hosts: [HOST, 'localhost', '127.0.0.1'] });
     const gateway = await startTestGateway({
       upstream: url,
+      ...(options.artifact && { artifact: options.artifact }),
       route: { hosts: [HOST], upstream: { url, ...options.upstreamOptions }, ...route },
       config: (folder) => {
         writeFileSync(join(folder, 'gateway.crt'), cert);

@@ -45,6 +45,8 @@ export function contextOf(token: string, resource = RESOURCE): RequestContext {
     body: 'none',
     bodyLimitBytes: 65_536,
     websocket: false,
+    trailers: { request: [], response: [] },
+    bodyPauseMs: null,
     targetRules: { encodedSlash: false, emptySegments: false, dotSegmentsInKeys: false },
     nonceRequired: false,
     replay: 'memory',
