@@ -46,7 +46,7 @@ export async function findHeaderLimit(patient: Patient, { expects }: Arrival): P
 
 /** Whether answers and bodies pass as they come, or are kept back until they are whole. */
 export async function findBuffering(patient: Patient): Promise<Finding[]> {
-  const [down, up] = [await streamDown(patient).catch(() => null), await streamUp(patient).catch(() => null)];
+  const [down, up] = await Promise.all([streamDown(patient).catch(() => null), streamUp(patient).catch(() => null)]);
   return [
     judgePause('response', down, 'answers', 'nginx: proxy_buffering off; HAProxy: no option http-buffer-response'),
     judgePause('request', up, 'bodies', 'nginx: proxy_request_buffering off; HAProxy: no option http-buffer-request'),

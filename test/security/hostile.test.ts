@@ -228,3 +228,20 @@ describe('cases “Targets”: what is judged is what is sent, or nothing is', (
     },
   );
 });
+
+describe('cases “Answers”: nobody gets much for little', () => {
+  it.each<[string, () => { target?: string; lines: string[] }]>([
+    ['no credentials', () => ({ lines: [] })],
+    ['a token that is none', () => ({ lines: ['Authorization: DPoP x', 'DPoP: y'] })],
+    ['a token with a forged signature', () => ({ lines: wire.lines(`${wire.token().slice(0, -8)}AAAAAAAA`) })],
+    ['no proof', () => ({ lines: [`Authorization: DPoP ${wire.token()}`] })],
+    ['no route', () => ({ target: '/x', lines: [] })],
+    ['a path of 8 kB', () => ({ target: `${PATH}/${'x'.repeat(8000)}`, lines: [] })],
+    ['a query of 8 kB', () => ({ target: `${PATH}?${'a=b&'.repeat(2000)}`, lines: [] })],
+  ])('cases “Answers”: %s is answered in less than 2 kB', async (_, request) => {
+    const { answer, upstream } = await wire.send(request());
+    expect(answer.status).toBeGreaterThanOrEqual(400);
+    expect(answer.head.length + answer.body.length).toBeLessThan(2048);
+    expect(upstream).toEqual([]);
+  });
+});
