@@ -48,7 +48,7 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   admin: ['kernel', 'telemetry', 'net'],
   authserver: PARTY,
   issuance: ['kernel', 'telemetry', 'policy', 'rego'],
-  broker: [...PARTY, 'ended_jobs'],
+  broker: [...PARTY, 'ended_jobs', 'admin'],
   agent: PARTY,
   rego: ['kernel'],
   insight: ['kernel', 'request', 'policy', 'rego', 'audit', 'config'],

@@ -3,6 +3,7 @@ import { Command, CommanderError } from 'commander';
 import { ConfigError } from '../config/problems.ts';
 import { agentCommand } from './agent.ts';
 import { authserverCommand } from './authserver.ts';
+import { brokerCommand } from './broker.ts';
 import { callCommand } from './call.ts';
 import { configCommand } from './config.ts';
 import { demoCloudCommand, demoCommand } from './demo.ts';
@@ -26,6 +27,7 @@ export async function run(argv: readonly string[]): Promise<number> {
   program.addCommand(policyCommand());
   program.addCommand(authserverCommand());
   program.addCommand(agentCommand());
+  program.addCommand(brokerCommand(version()));
   program.addCommand(callCommand());
   program.addCommand(explainCommand());
   program.addCommand(doctorCommand());

@@ -29,6 +29,7 @@ const PATHS = new Set([
   'dpop.nonce_secret_files',
   'issuance_policy.path',
   'issuance_policy.data',
+  'state_folder',
 ]);
 
 /** Objects whose members the user names: none of them is a path. */

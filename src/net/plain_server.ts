@@ -18,7 +18,11 @@ const LIMITS = {
 const MALFORMED = 'HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n';
 
 /** Makes the server of something smaller than a gateway: ordinary requests are answered, everything else ends the connection. Not yet listening. */
-export function createPlainServer(answer: Answer, tls: ServerTlsOptions | null = null): Server {
+export function createPlainServer(
+  answer: Answer,
+  tls: ServerTlsOptions | null = null,
+  connections: number = LIMITS.connections,
+): Server {
   return createHttpServer(
     {
       request: (request, response, awaitsContinue) => {
@@ -34,7 +38,7 @@ export function createPlainServer(answer: Answer, tls: ServerTlsOptions | null =
       },
       overloaded: (socket) => socket.destroy(),
     },
-    LIMITS,
+    { ...LIMITS, connections },
     tls,
   );
 }

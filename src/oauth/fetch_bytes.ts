@@ -91,7 +91,8 @@ function refusal(response: Response, request: BytesRequest): FetchProblem<FetchF
   return null;
 }
 
-async function readBounded(response: Response, maxBytes: number): Promise<Buffer | null> {
+/** The body of an answer; null when it is longer. */
+export async function readBounded(response: Response, maxBytes: number): Promise<Buffer | null> {
   const chunks: Uint8Array[] = [];
   let size = 0;
   for await (const chunk of response.body ?? []) {
@@ -103,7 +104,7 @@ async function readBounded(response: Response, maxBytes: number): Promise<Buffer
 }
 
 /** The code of a network or TLS error, such as ECONNREFUSED: what the operator needs to know. */
-function codeOf(error: unknown): string {
+export function codeOf(error: unknown): string {
   const cause = error instanceof Error ? (error.cause as { code?: unknown } | undefined) : undefined;
   return typeof cause?.code === 'string' && /^\w{1,60}$/.test(cause.code) ? ` (${cause.code})` : '';
 }

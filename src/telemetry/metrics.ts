@@ -58,6 +58,14 @@ export function createMetrics(options: MetricsOptions): Metrics {
   };
 }
 
+/** The metrics of a program that is no gateway: its own families, and those of the process. */
+export function createFamilyMetrics(version: string, families: readonly MetricFamily[]): Pick<Metrics, 'render'> {
+  const registry = new Registry();
+  for (const family of [buildInfo(version), ...families]) registerFamily(registry, family);
+  collectDefaultMetrics({ register: registry });
+  return { render: () => render(registry) };
+}
+
 /** The metrics of several processes as one: counters and sizes summed, states at their worst. */
 export function aggregateMetrics(snapshots: readonly MetricsSnapshot[]): Promise<RenderedMetrics> {
   return render(AggregatorRegistry.aggregate([...snapshots]));

@@ -1,0 +1,70 @@
+import type { JWK } from 'jose';
+import { StateFile } from '../net/state_file.ts';
+
+/** A client that the broker registered for a workflow, with its private keys. Times in milliseconds since the Unix epoch. */
+export interface ClientState {
+  readonly workflow: string;
+  readonly issuer: string;
+  clientId: string;
+  /** Null where the server lets nobody manage its clients. */
+  management: { readonly uri: string; readonly token: string } | null;
+  /** Private JWKs; all are registered, one signs. */
+  keys: readonly JWK[];
+  /** `kid` of the key that signs. */
+  signs: string;
+  /** When the newest key was made. */
+  rotatedAt: number;
+  /** Digest of the metadata that is registered; empty: to be registered again. */
+  registered: string;
+}
+
+/** The registered clients in a file of mode 0600. */
+export class ClientStates {
+  readonly #file: StateFile;
+  readonly #byWorkflow = new Map<string, ClientState>();
+
+  /** @throws Error when the file is there and is not what this program wrote: its keys must not be lost by a new start */
+  constructor(file: string) {
+    this.#file = new StateFile(file);
+    const kept = this.#file.read();
+    if (kept === undefined) return;
+    const { version, clients } = (kept ?? {}) as { version?: unknown; clients?: ClientState[] };
+    if (version !== 1 || !Array.isArray(clients) || !clients.every(isClient)) {
+      throw new Error(`${file}: not what this program wrote; restore it, or move it away to register the clients anew`);
+    }
+    for (const client of clients) this.#byWorkflow.set(client.workflow, client);
+  }
+
+  get all(): readonly ClientState[] {
+    return [...this.#byWorkflow.values()];
+  }
+
+  get(workflow: string): ClientState | undefined {
+    return this.#byWorkflow.get(workflow);
+  }
+
+  set(client: ClientState): void {
+    this.#byWorkflow.set(client.workflow, client);
+  }
+
+  delete(workflow: string): void {
+    this.#byWorkflow.delete(workflow);
+  }
+
+  /** Resolves when everything up to now is on the disk. */
+  save(): Promise<void> {
+    return this.#file.write(() => ({ version: 1, clients: this.all }));
+  }
+}
+
+function isClient(value: unknown): value is ClientState {
+  const { workflow, clientId, keys, signs, issuer } = (value ?? {}) as Partial<ClientState>;
+  return (
+    typeof workflow === 'string' &&
+    typeof issuer === 'string' &&
+    typeof clientId === 'string' &&
+    typeof signs === 'string' &&
+    Array.isArray(keys) &&
+    keys.some((key) => key?.kid === signs && typeof key.d === 'string')
+  );
+}

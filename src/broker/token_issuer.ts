@@ -1,0 +1,231 @@
+import type { BrokerConfig } from '../config/broker_schema.ts';
+import type { WorkflowConfig } from '../config/workflows_schema.ts';
+import type { Clock } from '../kernel/clock.ts';
+import { callEndpoint, type EndpointReply, retryAfterOf } from '../oauth/call_endpoint.ts';
+import { CLIENT_ASSERTION_TYPE, makeClientAssertion } from '../oauth/client_assertion.ts';
+import { parseCompactJws } from '../oauth/compact_jws.ts';
+import { isJsonObject, type JsonObject } from '../oauth/strict_json.ts';
+import type { WorkloadIdentity } from '../oauth/workload_identity.ts';
+import type { Log } from '../telemetry/log.ts';
+import type { NarrowedRequest } from './ceiling.ts';
+import type { WorkflowClient, WorkflowClients } from './clients.ts';
+import { type BrokerError, granted, type Outcome, type Refusal, refuse, unavailable } from './refusal.ts';
+import type { AuthorizationServer, ServerEndpoints } from './server.ts';
+import { QueueBusy, TokenQueue } from './token_queue.ts';
+
+/** One request for a token, narrowed. */
+export interface IssueRequest {
+  readonly workflow: WorkflowConfig;
+  readonly identity: WorkloadIdentity;
+  readonly narrowed: NarrowedRequest;
+  /** The proof that the job made for the token endpoint, passed on as it is. */
+  readonly proof: string;
+  /** Thumbprint of its key. */
+  readonly thumbprint: string;
+}
+
+/** What the authorization server granted; on its way to the job, and kept nowhere. */
+export interface GrantedToken {
+  readonly accessToken: string;
+  /** Seconds; null when the server does not say. */
+  readonly expiresIn: number | null;
+  readonly scope: string | null;
+  readonly details: readonly unknown[] | null;
+  /** The server's nonce for the next proof (RFC 9449 §8.2). */
+  readonly nonce: string | null;
+}
+
+/** What tokens are issued with. */
+export interface TokenIssuerOptions {
+  readonly config: Pick<BrokerConfig, 'authorization_server' | 'limits'>;
+  readonly server: AuthorizationServer;
+  readonly clients: WorkflowClients;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+/** Seconds that a Retry-After of the server is honoured at most. */
+const LONGEST_PAUSE = 300;
+/** Seconds to wait where the server does not say. */
+const USUAL_RETRY = 2;
+/** Refusals that are about what the job asked for, or its proof: they are the job's to know. */
+const RELAYED: ReadonlySet<string> = new Set([
+  'invalid_request',
+  'invalid_scope',
+  'invalid_target',
+  'invalid_authorization_details',
+  'invalid_dpop_proof',
+  'use_dpop_nonce',
+  'access_denied',
+]);
+/** Refusals that are about the client of the broker. */
+const ABOUT_CLIENT: ReadonlySet<string> = new Set(['invalid_client', 'unauthorized_client']);
+
+/** Asks the authorization server for tokens, with the client of the workflow and the proof of the job. */
+export class TokenIssuer {
+  readonly #options: TokenIssuerOptions;
+  readonly queue: TokenQueue;
+
+  constructor(options: TokenIssuerOptions) {
+    this.#options = options;
+    const { limits, authorization_server: server } = options.config;
+    this.queue = new TokenQueue({
+      connections: server.connections,
+      limit: limits.queue,
+      timeoutMs: limits.queue_timeout_ms,
+    });
+  }
+
+  /** Asks once; an attempt is not repeated, since a proof is good for one. Never rejects with what the server said. */
+  async issue(request: IssueRequest): Promise<Outcome<GrantedToken>> {
+    try {
+      return await this.queue.run(() => this.#ask(request));
+    } catch (error) {
+      if (!(error instanceof QueueBusy)) throw error;
+      return unavailable(`The broker has too much to do: ${error.message}.`, error.retryAfter);
+    }
+  }
+
+  /** Revokes a token that the job handed over (RFC 7009 §2.1). @returns whether the server took it */
+  async revoke(workflow: WorkflowConfig, token: string): Promise<boolean> {
+    const { server, clients, config } = this.#options;
+    const url = server.endpoints?.revocation ?? null;
+    const client = await clients.use(workflow);
+    if (server.endpoints === null || url === null || client === null) return false;
+    const answer = await callEndpoint({
+      url,
+      method: 'POST',
+      headers: FORM,
+      body: String(
+        new URLSearchParams({
+          token,
+          token_type_hint: 'access_token',
+          ...(await this.#authentication(client, server.endpoints)),
+        }),
+      ),
+      timeoutMs: config.authorization_server.timeout_ms,
+    });
+    return answer.ok && answer.status === 200;
+  }
+
+  async #ask({ workflow, identity, narrowed, proof, thumbprint }: IssueRequest): Promise<Outcome<GrantedToken>> {
+    const { server, clients, config } = this.#options;
+    const { endpoints } = server;
+    const client = await clients.use(workflow);
+    if (endpoints === null || client === null) {
+      return unavailable('The workflow has no client at the authorization server yet.', USUAL_RETRY);
+    }
+    const body = new URLSearchParams({ grant_type: 'client_credentials' });
+    if (narrowed.scopes.length > 0) body.set('scope', narrowed.scopes.join(' '));
+    if (narrowed.details.length > 0) body.set('authorization_details', JSON.stringify(narrowed.details));
+    for (const resource of narrowed.resources) body.append('resource', resource);
+    const job = jobClaimsOf(identity, workflow);
+    // Made now and not when it was queued: it is good for a minute.
+    for (const [name, value] of Object.entries(await this.#authentication(client, endpoints, job)))
+      body.set(name, value);
+    const answer = await callEndpoint({
+      url: endpoints.token,
+      method: 'POST',
+      headers: { ...FORM, dpop: proof },
+      body: String(body),
+      timeoutMs: config.authorization_server.timeout_ms,
+    });
+    if (!answer.ok) {
+      this.#options.log.error({ problem: answer.problem }, 'the authorization server gave no answer');
+      return unavailable('The authorization server cannot be reached at the moment.', USUAL_RETRY);
+    }
+    return answer.status === 200 ? readGrant(answer, thumbprint) : this.#refusalOf(answer, workflow.name);
+  }
+
+  async #authentication(
+    { clientId, key }: WorkflowClient,
+    { issuer }: ServerEndpoints,
+    job?: JsonObject,
+  ): Promise<Record<string, string>> {
+    const { clock } = this.#options;
+    const claims = job === undefined ? {} : { job };
+    return {
+      client_id: clientId,
+      client_assertion_type: CLIENT_ASSERTION_TYPE,
+      client_assertion: await makeClientAssertion({ clientId, issuer, key, claims, clock }),
+    };
+  }
+
+  #refusalOf({ status, headers, value }: EndpointReply, workflow: string): Refusal {
+    const { clock, log, clients } = this.#options;
+    const { error, error_description: words } = (isJsonObject(value) ? value : {}) as Record<string, unknown>;
+    const code = typeof error === 'string' && /^\w{1,64}$/.test(error) ? error : null;
+    if (status === 429 || status >= 500) {
+      const seconds = retryAfterOf(headers, clock(), LONGEST_PAUSE);
+      if (seconds !== null) this.queue.pause(seconds);
+      log.warn({ status, error: code, retry_after: seconds }, 'the authorization server is busy');
+      return unavailable('The authorization server is busy.', seconds ?? USUAL_RETRY);
+    }
+    if (code !== null && RELAYED.has(code) && status < 500) {
+      const nonce = headers.get('dpop-nonce');
+      const refusal = refuse(status === 403 ? 403 : 400, code as BrokerError, wordsOf(words, code));
+      return nonce === null ? refusal : { ...refusal, headers: { 'dpop-nonce': nonce } };
+    }
+    log.error({ status, error: code, workflow }, 'the authorization server refused the client of the workflow');
+    if (code !== null && ABOUT_CLIENT.has(code)) {
+      clients.doubt(workflow);
+      return unavailable(
+        'The authorization server refused the client of the workflow; it is looked after.',
+        USUAL_RETRY,
+      );
+    }
+    return refuse(502, 'server_error', 'The answer of the authorization server cannot be used.');
+  }
+}
+
+const FORM = { 'content-type': 'application/x-www-form-urlencoded' };
+
+/** What the identity token says of the job, as far as the workflow states it in the assertion. */
+export function jobClaimsOf({ job }: WorkloadIdentity, { job_claims: stated }: WorkflowConfig): JsonObject {
+  const { claims: _claims, ...members } = job;
+  return Object.fromEntries(
+    Object.entries(members).filter(([name, value]) => value !== null && (stated as readonly string[]).includes(name)),
+  );
+}
+
+/** Only a token that is bound to the key of the job is handed on (RFC 9449 §5). */
+function readGrant({ value, headers }: EndpointReply, thumbprint: string): Outcome<GrantedToken> {
+  const unusable = refuse(502, 'server_error', 'The answer of the authorization server cannot be used.');
+  if (!isJsonObject(value)) return unusable;
+  const {
+    access_token: accessToken,
+    token_type: type,
+    expires_in: expiresIn,
+    scope,
+    authorization_details: details,
+  } = value;
+  if (typeof accessToken !== 'string' || accessToken === '') return unusable;
+  if (typeof type !== 'string' || type.toLowerCase() !== 'dpop' || !mayBeBoundTo(accessToken, thumbprint)) {
+    return refuse(
+      502,
+      'server_error',
+      'The authorization server gave a token that is not bound to the key of the job.',
+    );
+  }
+  return granted({
+    accessToken,
+    expiresIn: typeof expiresIn === 'number' && expiresIn > 0 && expiresIn < 1e9 ? Math.floor(expiresIn) : null,
+    scope: typeof scope === 'string' ? scope : null,
+    details: Array.isArray(details) ? details : null,
+    nonce: headers.get('dpop-nonce'),
+  });
+}
+
+/** What an opaque token is bound to, only its server knows. */
+function mayBeBoundTo(token: string, thumbprint: string): boolean {
+  const jws = parseCompactJws(token, { maxBytes: 65_536 });
+  if (!jws.ok) return true;
+  const { cnf } = jws.value.payload;
+  return isJsonObject(cnf) && cnf['jkt'] === thumbprint;
+}
+
+/** Words of the server, in the characters of RFC 6749 §5.2. */
+function wordsOf(words: unknown, code: string): string {
+  const clean = typeof words === 'string' ? words.replace(/[^\x20\x21\x23-\x5B\x5D-\x7E]/g, ' ').slice(0, 300) : '';
+  return clean === '' ? `The authorization server says ${code}.` : `The authorization server says: ${clean}`;
+}
