@@ -3,13 +3,14 @@ import type { Server } from 'node:http';
 import { join } from 'node:path';
 import { type RunningAdmin, startAdmin } from '../admin/admin.ts';
 import type { BrokerConfig } from '../config/broker_schema.ts';
+import type { FileWatch } from '../files/watch.ts';
 import type { Clock } from '../kernel/clock.ts';
 import { BearerTokenFile } from '../net/bearer_token_file.ts';
 import { authorityOf, listen } from '../net/listen.ts';
 import { type Answer, createPlainServer } from '../net/plain_server.ts';
 import { stopServer } from '../net/stop.ts';
 import { readServerTls } from '../net/tls.ts';
-import { type TlsWatch, watchTls } from '../net/tls_watch.ts';
+import { watchTls } from '../net/tls_watch.ts';
 import { WorkloadIssuers } from '../oauth/workload_identity.ts';
 import type { Log } from '../telemetry/log.ts';
 import { ClientStates } from './client_state.ts';
@@ -76,7 +77,7 @@ export async function startBroker(options: BrokerOptions): Promise<RunningBroker
     tlsOptions,
     config.limits.connections,
   );
-  let watch: TlsWatch | null = null;
+  let watch: FileWatch | null = null;
   let admin: RunningAdmin | null = null;
   let stopping: Promise<boolean> | null = null;
   const close = async () => {
@@ -89,7 +90,7 @@ export async function startBroker(options: BrokerOptions): Promise<RunningBroker
   try {
     const { origin, listening } = await open(server, config);
     answer = makeEndpoints({ origin, engine, log, ...parts });
-    if (tlsFiles !== undefined) watch = watchTls(server, tlsFiles, log);
+    if (tlsFiles !== undefined) watch = watchTls({ server, files: tlsFiles, version: tlsVersion }, log);
     admin = await startAdmin(
       config.admin,
       viewOf(parts, { origin, listening, stopping: () => stopping !== null }),

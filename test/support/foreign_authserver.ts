@@ -14,6 +14,10 @@ export interface ForeignOptions {
   readonly alg: 'ES256' | 'PS256' | 'EdDSA';
   /** Below the origin, such as `/tenants/a`. */
   readonly path: string;
+  /** Initial access token of dynamic registration (RFC 7591); absent: there is none. */
+  readonly initialAccessToken?: string;
+  /** Tokens can be revoked (RFC 7009). */
+  readonly revocation?: boolean;
 }
 
 /** A running one. */
@@ -52,7 +56,7 @@ export async function newKey(alg: string): Promise<JWK> {
   return { ...(await exportJWK(privateKey)), kid: 'key-1', alg, use: 'sig' };
 }
 
-function configuration({ clientJwk, alg }: ForeignOptions, jwk: JWK): Configuration {
+function configuration({ clientJwk, alg, initialAccessToken, revocation }: ForeignOptions, jwk: JWK): Configuration {
   return {
     adapter: () => inMemoryAdapter(),
     jwks: { keys: [jwk] },
@@ -77,6 +81,11 @@ function configuration({ clientJwk, alg }: ForeignOptions, jwk: JWK): Configurat
     features: {
       clientCredentials: { enabled: true },
       devInteractions: { enabled: false },
+      ...(revocation === true && { revocation: { enabled: true } }),
+      ...(initialAccessToken !== undefined && {
+        registration: { enabled: true, initialAccessToken },
+        registrationManagement: { enabled: true, rotateRegistrationAccessToken: true },
+      }),
       dPoP: { enabled: true },
       resourceIndicators: {
         enabled: true,
