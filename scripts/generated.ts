@@ -6,7 +6,15 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { advisoriesPage } from './generate/advisories.ts';
 import { agentPage, agentSchema } from './generate/agent.ts';
-import { authServerPage, authServerSchema, configurationPage, configurationSchema } from './generate/configuration.ts';
+import {
+  authServerPage,
+  authServerSchema,
+  brokerPage,
+  brokerSchemaFile,
+  configurationPage,
+  configurationSchema,
+  workflowsSchemaFile,
+} from './generate/configuration.ts';
 import { conformancePage } from './generate/conformance.ts';
 import { metricsPage } from './generate/metrics.ts';
 import { policyPage } from './generate/policy.ts';
@@ -23,6 +31,9 @@ const FILES: Readonly<Record<string, () => string | Promise<string>>> = {
   'docs/reference/authserver.schema.json': authServerSchema,
   'docs/reference/agent.md': agentPage,
   'docs/reference/agent.schema.json': agentSchema,
+  'docs/reference/broker.md': brokerPage,
+  'docs/reference/broker.schema.json': brokerSchemaFile,
+  'docs/reference/workflows.schema.json': workflowsSchemaFile,
   'docs/reference/metrics.md': metricsPage,
   'docs/reference/policy.md': policyPage,
   'docs/reference/conformance.md': conformancePage,

@@ -1,5 +1,7 @@
 import { authServerEditorSchema } from '../../src/config/authserver_schema.ts';
+import { brokerEditorSchema } from '../../src/config/broker_schema.ts';
 import { editorSchema } from '../../src/config/schema.ts';
+import { workflowsEditorSchema } from '../../src/config/workflows_schema.ts';
 
 /** The part of a JSON Schema that is printed. */
 export interface Node {
@@ -48,6 +50,32 @@ One YAML file for \`sallyport authserver --config FILE\`, strict and read like [
 A request names one \`resource\` and asks for scopes, \`authorization_details\` or both; it gets what it asks for and may have, and the answer says what that is.
 
 ${table(authServerEditorSchema() as Node)}`;
+}
+
+/** docs/reference/broker.schema.json: for editors. */
+export function brokerSchemaFile(): string {
+  return `${JSON.stringify(brokerEditorSchema(), null, 2)}\n`;
+}
+
+/** docs/reference/workflows.schema.json: for editors. */
+export function workflowsSchemaFile(): string {
+  return `${JSON.stringify(workflowsEditorSchema(), null, 2)}\n`;
+}
+
+/** docs/reference/broker.md: every key of the broker's two files. */
+export function brokerPage(): string {
+  return `<!-- Generated from src/config/broker_schema.ts and src/config/workflows_schema.ts by npm run generate. -->
+# Configuration of the broker
+
+One YAML file for \`sallyport broker --config FILE\`, strict and read like [that of the gateway](configuration.md). How the parts fit together:
+[the guide](../guides/broker.md).
+
+${table(brokerEditorSchema() as Node)}
+## The file of workflows
+
+\`workflows_file\`, read again when it changes. A file that cannot be used is refused with file, line and key in the log, and the one before stays.
+
+${table(workflowsEditorSchema() as Node)}`;
 }
 
 /** A schema as a table of its keys. */

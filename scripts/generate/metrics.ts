@@ -4,6 +4,7 @@ import type { MetricSources } from '../../src/telemetry/source_metrics.ts';
 const SOURCES: MetricSources = {
   caches: () => ({}),
   replay: () => [{ kind: 'memory', up: true, entries: 0, first: 0, used: 0, unavailable: 0, losses: 0 }],
+  endedJobs: () => ({ kind: 'redis', up: true, entries: 0, refused: 0, unavailable: 0, losses: 0 }),
   policy: () => ({ revision: '', activatedAt: 0, activations: 0, failures: 0 }),
   shadow: () => ({ revision: null, failures: 0, skipped: 0, pendingFailure: null }),
   bundles: () => [],

@@ -90,7 +90,7 @@ export async function startBroker(options: BrokerOptions): Promise<RunningBroker
   try {
     const { origin, listening } = await open(server, config);
     answer = makeEndpoints({ origin, engine, log, ...parts });
-    if (tlsFiles !== undefined) watch = watchTls({ server, files: tlsFiles, version: tlsVersion }, log);
+    if (tlsFiles !== undefined) watch = watchTls({ server, files: tlsFiles, version: tlsOptions?.version ?? '' }, log);
     admin = await startAdmin(
       config.admin,
       viewOf(parts, { origin, listening, stopping: () => stopping !== null }),
