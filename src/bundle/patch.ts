@@ -1,7 +1,6 @@
 import { isDocument } from '../policy/exact_json.ts';
 import { isNestedDeeper } from '../policy/nesting.ts';
 import { type Bundle, type BundleData, type BundleDelta, BundleRefused, type PatchOperation } from './bundle.ts';
-import { isWithin } from './roots.ts';
 
 /**
  * The bundle that a delta bundle makes of the one before; that one is not changed. Operations are OPA's: `upsert` makes the folders that
@@ -17,7 +16,7 @@ export function applyDelta(before: Bundle, delta: BundleDelta): Bundle {
 
 function applyOperation(data: BundleData, operation: PatchOperation, roots: readonly string[]): BundleData {
   const path = segmentsOf(operation.path);
-  if (!roots.some((root) => isWithin(path.join('/'), root))) {
+  if (!roots.some((root) => beginsWith(path, root))) {
     throw unfit(operation, `is not below the roots of the bundle (${roots.join(', ')})`);
   }
   switch (operation.op) {
@@ -30,6 +29,11 @@ function applyOperation(data: BundleData, operation: PatchOperation, roots: read
     default:
       throw unfit(operation, `has the operation ${JSON.stringify(operation.op)}; there are upsert, replace and remove`);
   }
+}
+
+/** Whether a path lies within a root, which has no escapes: `a~1b` is one segment, and not within `a/b`. */
+function beginsWith(path: readonly string[], root: string): boolean {
+  return root === '' || root.split('/').every((name, index) => path[index] === name);
 }
 
 /** Segments of a path: `/a/b~1c` is `a` and `b/c`. */
