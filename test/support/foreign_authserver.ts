@@ -74,6 +74,7 @@ function configuration({ clientJwk, alg, initialAccessToken, revocation }: Forei
       },
     ],
     clientAuthMethods: ['private_key_jwt'],
+    clientDefaults: { id_token_signed_response_alg: alg },
     enabledJWA: { idTokenSigningAlgValues: [alg] },
     responseTypes: [],
     scopes: ['projects:read'],
