@@ -146,7 +146,11 @@ export class Http2Exchange {
     this.#reason = error;
     this.#finish();
     const stream = this.#stream;
-    if (stream !== null && !stream.destroyed && !stream.closed) stream.close(constants.NGHTTP2_CANCEL);
+    if (stream !== null && !stream.destroyed) {
+      if (stream.writableEnded) stream.close(constants.NGHTTP2_CANCEL);
+      // `close` would end the stream in order first, so that a truncated request looks whole.
+      else stream.destroy(new Error('cut'));
+    }
     this.#handler.onResponseError?.(this.#controller, error);
   }
 

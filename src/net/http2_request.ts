@@ -50,7 +50,10 @@ export class StreamSocket {
   /** Tells the caller that what is missing will not come; after a whole answer: that the rest of its request is not wanted (RFC 9113 §8.1). */
   destroy(): this {
     const whole = this.#stream.headersSent && this.#stream.writableFinished;
-    if (!this.destroyed) this.#stream.close(whole ? constants.NGHTTP2_NO_ERROR : constants.NGHTTP2_INTERNAL_ERROR);
+    if (this.destroyed) return this;
+    if (whole) this.#stream.close(constants.NGHTTP2_NO_ERROR);
+    // `close` with an error code would end the stream in order first, so that a truncated answer looks whole.
+    else this.#stream.destroy(new Error('cut'));
     return this;
   }
 

@@ -1,5 +1,5 @@
 import http2, { type ServerHttp2Stream } from 'node:http2';
-import { type AddressInfo, createServer } from 'node:net';
+import { type AddressInfo, connect, createServer } from 'node:net';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { makeCertificate } from '../support/certificate.ts';
 import { eventually } from '../support/eventually.ts';
@@ -195,6 +195,29 @@ describe('an upstream over HTTP/2', () => {
       raw.close();
     },
   );
+
+  it('RFC 9113 §8.1.1: a request body that is cut short never looks whole', async () => {
+    let whole = 0;
+    const codes: number[] = [];
+    handler = () => {
+      whole++;
+    };
+    const watch = (stream: ServerHttp2Stream) => stream.on('close', () => codes.push(stream.rstCode));
+    upstream.on('stream', watch);
+    const headers = await gateway.headers('POST', BUILDS);
+    const socket = connect(gateway.port, '127.0.0.1');
+    const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`);
+    const host = new URL(gateway.origin).host;
+    socket.write(`POST ${BUILDS} HTTP/1.1\r\nHost: ${host}\r\nContent-Length: 10\r\n${lines.join('')}\r\nhalf`);
+    await eventually('it is under way', () => gateway.gateway !== null && upstream.listenerCount('stream') === 2);
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    socket.destroy();
+    await eventually('the reset', () => codes.length === 1);
+    upstream.off('stream', watch);
+    expect(codes).toEqual([http2.constants.NGHTTP2_INTERNAL_ERROR]);
+    // node:http2 ends what it reads of a reset stream, so that its code is what tells.
+    expect(whole).toBeLessThanOrEqual(1);
+  });
 
   it('a caller that goes away resets the stream', async () => {
     let reset = Number.NaN;
