@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { constants } from 'node:os';
 import type { MachineUser } from './job_folder.ts';
 
@@ -28,14 +28,21 @@ const NOT_EXECUTABLE = 126;
 export function runCommand({ argv, environment, user, atTerminal }: CommandRequest): Promise<number> {
   const [file, ...rest] = argv;
   const identity = user === null ? {} : { uid: user.uid, gid: user.gid };
-  const child = spawn(file, rest, { stdio: 'inherit', env: environment, ...identity });
+  let child: ChildProcess | null = null;
+  const early: NodeJS.Signals[] = [];
   const pass = (signal: NodeJS.Signals) => {
-    if (!(atTerminal && FROM_TERMINAL.has(signal))) child.kill(signal);
+    if (atTerminal && FROM_TERMINAL.has(signal)) return;
+    if (child === null) early.push(signal);
+    else child.kill(signal);
   };
+  // Before there is a command that could make somebody send one: unhandled it would end the agent and leave the command behind.
   for (const signal of PASSED_ON) process.on(signal, pass);
+  const running = spawn(file, rest, { stdio: 'inherit', env: environment, ...identity });
+  child = running;
+  for (const signal of early) running.kill(signal);
   return new Promise<number>((resolve, reject) => {
-    child.once('error', (error) => reject(new CommandNotRun(file, error as NodeJS.ErrnoException)));
-    child.once('exit', (code, signal) => resolve(code ?? 128 + (signal === null ? 0 : constants.signals[signal])));
+    running.once('error', (error) => reject(new CommandNotRun(file, error as NodeJS.ErrnoException)));
+    running.once('exit', (code, signal) => resolve(code ?? 128 + (signal === null ? 0 : constants.signals[signal])));
   }).finally(() => {
     for (const signal of PASSED_ON) process.off(signal, pass);
   });

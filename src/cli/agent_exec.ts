@@ -23,10 +23,11 @@ export async function execWithAgent(
   const agent = await startAgent({ config, variables, notices, clock: Date.now, user });
   try {
     if (early.signal.aborted) return 130;
-    process.off('SIGINT', stop).off('SIGTERM', stop).off('SIGHUP', stop);
     const own = { ...variables, ...(user === null ? {} : userVariables(user)) };
     const environment = environmentOf(own, agent.exported);
-    return await runCommand({ argv, environment, user, atTerminal: process.stdin.isTTY === true });
+    const running = runCommand({ argv, environment, user, atTerminal: process.stdin.isTTY === true });
+    process.off('SIGINT', stop).off('SIGTERM', stop).off('SIGHUP', stop);
+    return await running;
   } catch (error) {
     if (!(error instanceof CommandNotRun)) throw error;
     notices.say(error.message);
