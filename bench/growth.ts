@@ -3,12 +3,11 @@
  * `npm run bench:growth`, or `npm run bench:growth -- --only operations,routes`. All sizes of a dimension run side by side and are
  * measured in turn. Loopback only; everything that it starts, it ends.
  */
-import { spawnSync } from 'node:child_process';
 import { mkdirSync, writeFileSync } from 'node:fs';
-import { availableParallelism } from 'node:os';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { startUpstream } from './contenders/nginx.ts';
+import { shareCores } from './cores.ts';
 import type { Dimension, Sized } from './growth/dimension.ts';
 import { DIMENSIONS } from './growth/dimensions.ts';
 import { type PlotPoint, plot } from './growth/plot.ts';
@@ -50,12 +49,10 @@ async function growthOf(dimension: Dimension): Promise<PlotPoint[]> {
   const place = new Place();
   const sized: Sized[] = [];
   try {
-    const cores = availableParallelism();
-    const others = cores > 1 ? `1-${cores - 1}` : undefined;
-    if (others !== undefined) spawnSync('taskset', ['-apc', others, String(process.pid)]);
+    const { own, others } = shareCores();
     const caller = makeCaller(await freePort());
     const upstream = await startUpstream(place, others);
-    const setting = { place, caller, upstreamPort: upstream.port, cpus: cores > 1 ? '0' : undefined };
+    const setting = { place, caller, upstreamPort: upstream.port, cpus: own };
     for (const size of dimension.sizes) sized.push(await dimension.start(size, setting, others));
     const costs = new Map<number, number[]>(dimension.sizes.map((size) => [size, []]));
     for (let round = 0; round <= ROUNDS; round++) {

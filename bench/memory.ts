@@ -2,14 +2,13 @@
  * Measures the memory of one gateway process over a million requests with 100,000 keys and tokens in turn, and writes docs/benchmarks_memory.md:
  * `npm run bench:memory`, or `npm run bench:memory -- --requests 200000 --callers 20000`, which writes nothing. Loopback only.
  */
-import { spawnSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
-import { availableParallelism } from 'node:os';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { startGateway } from './contenders/gateway.ts';
 import { startUpstream } from './contenders/nginx.ts';
+import { shareCores } from './cores.ts';
 import { describeMachine } from './machine.ts';
 import { measure } from './measure.ts';
 import { freePort, Place } from './place.ts';
@@ -36,12 +35,10 @@ await main();
 async function main(): Promise<void> {
   const place = new Place();
   try {
-    const cores = availableParallelism();
-    const others = cores > 1 ? `1-${cores - 1}` : undefined;
-    if (others !== undefined) spawnSync('taskset', ['-apc', others, String(process.pid)]);
+    const { own, others } = shareCores();
     const callers = makeCallers(await freePort(), CALLERS);
     const upstream = await startUpstream(place, others);
-    const setting = { place, caller: callers[0]!, upstreamPort: upstream.port, cpus: cores > 1 ? '0' : undefined };
+    const setting = { place, caller: callers[0]!, upstreamPort: upstream.port, cpus: own };
     const gateway = await startGateway(setting, { processes: 1, redisCpus: others });
     await sleep(COMPILER_GONE_MS);
     const rows: Row[] = [{ requests: 0, residentMb: residentMb(gateway.program.pid), cpuUs: Number.NaN }];

@@ -3,9 +3,7 @@
  * for a minute's look. Loopback only; everything that it starts, it ends. Exits with 1 when a contender lets something through that
  * it should refuse.
  */
-import { spawnSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
-import { availableParallelism } from 'node:os';
 import { join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { startApache } from './contenders/apache.ts';
@@ -14,6 +12,7 @@ import { compileStarterPolicy, type Layer, startGateway, startLayer } from './co
 import { startIntrospectingGateway, startTlsGateway } from './contenders/gateway_variants.ts';
 import { startNginxProxy, startUpstream } from './contenders/nginx.ts';
 import { startNodeProxy } from './contenders/node_proxies.ts';
+import { shareCores } from './cores.ts';
 import { sendAll } from './load.ts';
 import { describeMachine, verifyCostUs } from './machine.ts';
 import { expectRefusals, measure } from './measure.ts';
@@ -58,12 +57,9 @@ async function main(): Promise<void> {
   }
   try {
     const caller = makeCaller(await freePort());
-    const cores = availableParallelism();
-    // A contender of one process has the first core alone; whatever else takes part has the others.
-    const others = cores > 1 ? `1-${cores - 1}` : undefined;
-    if (others !== undefined) spawnSync('taskset', ['-apc', others, String(process.pid)]);
+    const { own, others } = shareCores();
     const upstream = await startUpstream(place, others);
-    const setting = { place, caller, upstreamPort: upstream.port, cpus: cores > 1 ? '0' : undefined };
+    const setting = { place, caller, upstreamPort: upstream.port, cpus: own };
     const contenders = await startAll(setting, others);
     const measured = await rounds(contenders, caller);
     const latencies = await measureLatencies(contenders, caller, measured);

@@ -2,17 +2,16 @@
  * Streams a gigabyte up and down through the gateway and through a bare undici proxy, and writes docs/benchmarks_streams.md:
  * `npm run bench:streams`, or `npm run bench:streams -- --megabytes 100`, which writes nothing. Loopback only.
  */
-import { spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
-import { availableParallelism } from 'node:os';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import type { Contender } from './contenders/contender.ts';
 import { startGateway } from './contenders/gateway.ts';
 import { startNodeProxy } from './contenders/node_proxies.ts';
+import { shareCores } from './cores.ts';
 import { usageOf, usedBetween } from './cpu.ts';
 import { describeMachine } from './machine.ts';
 import { freePort, Place } from './place.ts';
@@ -41,15 +40,12 @@ await main();
 async function main(): Promise<void> {
   const place = new Place();
   try {
-    const cores = availableParallelism();
-    const others = cores > 1 ? `1-${cores - 1}` : undefined;
-    const cpus = cores > 1 ? '0' : undefined;
-    if (others !== undefined) spawnSync('taskset', ['-apc', others, String(process.pid)]);
+    const { own, others } = shareCores();
     const upstreamPort = await freePort();
     const args = [UPSTREAM, String(upstreamPort), String(BYTES)];
     await place.start({ name: 'upstream', command: process.execPath, args, port: upstreamPort, cpus: others });
     const caller = makeCaller(await freePort());
-    const setting = { place, caller, upstreamPort, cpus };
+    const setting = { place, caller, upstreamPort, cpus: own };
     const limits = { body_bytes: 10_000_000_000, request_timeout_ms: STREAM_LIMIT_MS };
     const change = (config: object) => ({ ...config, limits });
     const contenders = [
