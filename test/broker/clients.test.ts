@@ -4,7 +4,7 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { generatePrivateJwk, importSigningKey } from '../../src/oauth/signing_key.ts';
 import { eventually } from '../support/eventually.ts';
 import { startForeignAuthServer } from '../support/foreign_authserver.ts';
-import { BrokerJob, claimsOf, TestBroker } from './fixture.ts';
+import { BrokerJob, CEILING, claimsOf, TestBroker } from './fixture.ts';
 
 const TOKEN = 'initial-0123456789abcdef0123456789abcdef';
 const closing: (() => Promise<unknown>)[] = [];
@@ -76,5 +76,40 @@ describe('RFC 7591, RFC 7592: a client for each workflow, at an authorization se
     );
     expect((await (await BrokerJob.start(test, { repository_id: '5' })).ask({})).status).toBe(200);
     expect((await (await BrokerJob.start(test)).ask({})).status).toBe(403);
+  });
+});
+
+describe("RFC 7591, RFC 7592: at this project's own authorization server", () => {
+  it('is registered with its ceiling, states the job, changes its key, and is deleted', async () => {
+    const test = await TestBroker.prepare({
+      workflow: { client: undefined },
+      server: {
+        registration: {
+          initial_access_tokens: [
+            { name: 'ci', token_file: 'registration.token', resources: ['https://cloud.example.com/v1'], ...CEILING },
+          ],
+        },
+      },
+      before: (folder) => writeFileSync(join(folder, 'registration.token'), TOKEN, { mode: 0o600 }),
+    });
+    closing.push(() => test.close());
+    const server = { issuer: test.issuer, registration: { initial_access_token_file: 'registration.token' } };
+    let ahead = 0;
+    await test.startBroker(
+      { authorization_server: server, keys: { rotate_after_seconds: 60, overlap_seconds: 5 } },
+      () => Date.now() + ahead,
+    );
+    await eventually('registered', () => (stateOf(test).clients[0]?.registered ?? '') !== '');
+    const first = await (await BrokerJob.start(test)).ask({ scope: 'builds:write' });
+    expect([first.status, first.body['error_description']]).toEqual([200, undefined]);
+    const { clientId, signs } = stateOf(test).clients[0] as Kept['clients'][number];
+    expect(claimsOf(first.body['access_token'])).toMatchObject({ client_id: clientId, job: { run_id: '1001' } });
+    ahead = 61_000;
+    await eventually('another key signs', () => stateOf(test).clients[0]?.signs !== signs);
+    ahead = 0;
+    const second = await (await BrokerJob.start(test)).ask({ scope: 'builds:write' });
+    expect([second.status, claimsOf(second.body['access_token'])['client_id']]).toEqual([200, clientId]);
+    writeFileSync(join(test.folder, 'workflows.yaml'), JSON.stringify({ version: 1, workflows: [] }));
+    await eventually('it is gone', () => stateOf(test).clients.length === 0);
   });
 });

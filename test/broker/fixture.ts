@@ -96,6 +96,10 @@ export interface TestBrokerOptions {
   readonly clock?: () => number;
   /** Merged into the client `deploy` of the authorization server. */
   readonly client?: Record<string, unknown>;
+  /** Merged into the configuration of the authorization server. */
+  readonly server?: Record<string, unknown>;
+  /** Writes what the authorization server needs. */
+  readonly before?: (folder: string) => void;
   /** Another authorization server than this project's. */
   readonly issuer?: string;
 }
@@ -126,6 +130,7 @@ export class TestBroker {
     writeFileSync(join(folder, 'ci.jwks.json'), JSON.stringify(test.ci.jwks));
     test.clientJwk = await generatePrivateJwk();
     writeFileSync(join(folder, 'client.jwk.json'), JSON.stringify(test.clientJwk), { mode: 0o600 });
+    options.before?.(folder);
     if (options.issuer === undefined) await test.startAuthServer();
     else test.issuer = options.issuer;
     test.writeWorkflows();
@@ -174,6 +179,7 @@ export class TestBroker {
             ...this.#options.client,
           },
         ],
+        ...this.#options.server,
       },
       this.folder,
     );
@@ -216,14 +222,13 @@ export class TestBroker {
     };
   }
 
-  async startBroker(changes: Record<string, unknown> = {}): Promise<RunningBroker> {
+  async startBroker(changes: Record<string, unknown> = {}, clock = this.#options.clock): Promise<RunningBroker> {
     const config = parseBrokerConfig(this.config(changes), this.folder);
     const log = createLog({
       level: 'debug',
       pretty: false,
       destination: { write: (line) => void this.lines.push(JSON.parse(line) as never) },
     });
-    const { clock } = this.#options;
     this.broker = await startBroker({ config, log, ...(clock === undefined ? {} : { clock }) });
     const described = await this.get('/.well-known/sallyport-broker');
     this.tokenEndpoint = String(described.body['token_endpoint'] ?? this.tokenEndpoint);
