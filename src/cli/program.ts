@@ -21,7 +21,8 @@ export async function run(argv: readonly string[]): Promise<number> {
     )
     .version(version(), '--version')
     .showHelpAfterError('(--help shows what is possible)')
-    .exitOverride();
+    .exitOverride()
+    .hook('preAction', refuseBlindTrust);
   program.addCommand(gatewayCommand());
   program.addCommand(configCommand());
   program.addCommand(policyCommand());
@@ -42,6 +43,14 @@ export async function run(argv: readonly string[]): Promise<number> {
     process.stderr.write(`${explain(error)}\n`);
     return exitCodeOf(error);
   }
+}
+
+/** Node.js would take any certificate: of issuers' keys, of brokers that get identity tokens, of everybody that is asked here. */
+function refuseBlindTrust(): void {
+  if (process.env['NODE_TLS_REJECT_UNAUTHORIZED'] !== '0') return;
+  throw new Error(
+    'NODE_TLS_REJECT_UNAUTHORIZED=0 is set, so no certificate would be verified; unset it (env -u NODE_TLS_REJECT_UNAUTHORIZED sallyport …), and name your own CA with NODE_EXTRA_CA_CERTS',
+  );
 }
 
 /** Subcommands made elsewhere do not inherit these by themselves. */

@@ -1,8 +1,9 @@
-import { execFile } from 'node:child_process';
-import { mkdtempSync, rmSync, statSync } from 'node:fs';
+import { execFile, execFileSync } from 'node:child_process';
+import { chmodSync, chownSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { JobFolder } from '../../src/agent/job_folder.ts';
 import { exchange } from '../support/raw_client.ts';
 import { type AgentScene, ScriptedGateway, setAgentScene, type TestAgent } from './scene.ts';
 
@@ -149,6 +150,7 @@ describe('who may use the agent: names and forms', () => {
 
 describe.runIf(process.platform === 'linux' && process.getuid?.() === 0)('who may use the agent: another user', () => {
   const NOBODY = 65_534;
+  const theirs = { uid: NOBODY, gid: NOBODY, stdio: 'pipe' } as const;
   const curl = (uid: number, ...argv: string[]) =>
     new Promise<{ stdout: string; failed: boolean }>((resolve) => {
       const options = { uid, gid: uid };
@@ -174,7 +176,37 @@ describe.runIf(process.platform === 'linux' && process.getuid?.() === 0)('who ma
     const theirs = await scene.start(gateway.origin, { user: { uid: NOBODY, gid: NOBODY } });
     expect((await curl(NOBODY, `${theirs.url}/x`)).stdout).toBe('ok 200');
     expect((await curl(12_345, `${theirs.url}/x`)).stdout).toMatch(/ 403$/);
-    expect(statSync(theirs.folder)).toMatchObject({ uid: NOBODY });
+    const { uid, gid, mode } = statSync(theirs.folder);
+    expect([uid, gid, mode & 0o7777]).toEqual([0, NOBODY, 0o710]);
+  });
+
+  it('a link that the user puts where root would write next leads nowhere: the folder is not theirs to change', () => {
+    const outside = mkdtempSync(join(tmpdir(), 'sallyport-outside-'));
+    chmodSync(outside, 0o755);
+    const victim = join(outside, 'victim');
+    writeFileSync(victim, 'of root', { mode: 0o600 });
+    const folder = new JobFolder({}, { uid: NOBODY, gid: NOBODY });
+    try {
+      const link = () => execFileSync('ln', ['-s', victim, join(folder.path, 'kubeconfig')], theirs);
+      expect(link).toThrow('Permission denied');
+      expect(() => execFileSync('mv', [folder.path, `${folder.path}.away`], theirs)).toThrow(/not permitted/);
+      const written = folder.write('kubeconfig', 'text');
+      expect(execFileSync('cat', [written], { ...theirs, encoding: 'utf8' })).toBe('text');
+      expect([statSync(victim).uid, readFileSync(victim, 'utf8')]).toEqual([0, 'of root']);
+    } finally {
+      folder.remove();
+      rmSync(outside, { recursive: true });
+    }
+  });
+
+  it("a folder for temporary files that is the user's own is not used: they could put another in the place of ours", () => {
+    const own = mkdtempSync(join(tmpdir(), 'sallyport-theirs-'));
+    chownSync(own, NOBODY, NOBODY);
+    const folder = new JobFolder({ RUNNER_TEMP: own }, { uid: NOBODY, gid: NOBODY });
+    const same = new JobFolder({ RUNNER_TEMP: own }, null);
+    expect([folder.path.startsWith(own), same.path.startsWith(own)]).toEqual([false, true]);
+    folder.remove();
+    rmSync(own, { recursive: true });
   });
 
   it('a Unix socket is for its user alone', async () => {
