@@ -30,6 +30,7 @@ const IDLE_MS = 30_000;
 interface Waiting {
   readonly outgoing: Http2Outgoing;
   readonly handler: Dispatcher.DispatchHandler;
+  late?: NodeJS.Timeout;
 }
 
 /** A connection that is being made, or stands. */
@@ -52,7 +53,7 @@ class Connection {
 export class Http2Pool {
   readonly #options: Http2PoolOptions;
   readonly #connections = new Set<Connection>();
-  readonly #waiting: Waiting[] = [];
+  readonly #waiting = new Set<Waiting>();
   readonly #closing = Promise.withResolvers<void>();
   #closed = false;
 
@@ -65,7 +66,7 @@ export class Http2Pool {
     return {
       connected: all.filter(({ session }) => session !== null).length,
       running: all.reduce((sum, { open }) => sum + open, 0),
-      pending: this.#waiting.length,
+      pending: this.#waiting.size,
     };
   }
 
@@ -74,8 +75,17 @@ export class Http2Pool {
       handler.onResponseError?.(null as never, coded('UND_ERR_CLOSED', 'the pool is closed'));
       return;
     }
-    this.#waiting.push({ outgoing, handler });
+    const one: Waiting = { outgoing, handler };
+    this.#waiting.add(one);
     this.#serve();
+    // Whoever waits in vain is gone by then; an upstream that allows no streams must not keep what it asked for.
+    if (this.#waiting.has(one)) one.late = setTimeout(() => this.#giveUp(one), this.#options.connectTimeoutMs);
+  }
+
+  #giveUp(one: Waiting): void {
+    this.#waiting.delete(one);
+    one.handler.onResponseError?.(null as never, coded('UND_ERR_CONNECT_TIMEOUT', 'waiting for a stream'));
+    this.#settleWhenEmpty();
   }
 
   /** Takes no more requests; settles when those under way are over. */
@@ -87,9 +97,7 @@ export class Http2Pool {
 
   destroy(): Promise<void> {
     this.#closed = true;
-    for (const { handler } of this.#waiting.splice(0)) {
-      handler.onResponseError?.(null as never, coded('UND_ERR_DESTROYED', 'the pool is destroyed'));
-    }
+    this.#failWaiting(coded('UND_ERR_DESTROYED', 'the pool is destroyed'));
     for (const { session } of this.#connections) session?.destroy(coded('UND_ERR_DESTROYED', 'the pool is destroyed'));
     this.#connections.clear();
     this.#settleWhenEmpty();
@@ -97,15 +105,16 @@ export class Http2Pool {
   }
 
   #serve(): void {
-    while (this.#waiting.length > 0) {
+    for (const one of this.#waiting) {
       const connection = [...this.#connections].find(({ free }) => free);
       if (connection === undefined) break;
-      const { outgoing, handler } = this.#waiting.shift() as Waiting;
-      this.#send(connection, outgoing, handler);
+      this.#waiting.delete(one);
+      clearTimeout(one.late);
+      this.#send(connection, one.outgoing, one.handler);
     }
     const making = [...this.#connections].filter(({ session }) => session === null).length;
     // One at a time: it may take all that waits.
-    if (this.#waiting.length > 0 && making === 0 && this.#connections.size < this.#options.connections) this.#connect();
+    if (this.#waiting.size > 0 && making === 0 && this.#connections.size < this.#options.connections) this.#connect();
   }
 
   #send(connection: Connection, outgoing: Http2Outgoing, handler: Dispatcher.DispatchHandler): void {
@@ -189,12 +198,17 @@ export class Http2Pool {
   }
 
   #failWaiting(error: Error): void {
-    for (const { handler } of this.#waiting.splice(0)) handler.onResponseError?.(null as never, error);
+    const failed = [...this.#waiting];
+    this.#waiting.clear();
+    for (const { handler, late } of failed) {
+      clearTimeout(late);
+      handler.onResponseError?.(null as never, error);
+    }
     this.#settleWhenEmpty();
   }
 
   #settleWhenEmpty(): void {
-    if (!this.#closed || this.#waiting.length > 0) return;
+    if (!this.#closed || this.#waiting.size > 0) return;
     if ([...this.#connections].some(({ open }) => open > 0)) return;
     for (const { session } of this.#connections) session?.close();
     this.#closing.resolve();
