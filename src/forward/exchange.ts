@@ -28,6 +28,8 @@ export interface ExchangeParts {
   readonly pseudonym: string;
   /** What is sent; the body, when it is streamed, is given here too. */
   readonly outgoing: Dispatcher.DispatchOptions;
+  /** Where it stands as long as it is under way. */
+  readonly running: Set<Exchange>;
 }
 
 /**
@@ -66,7 +68,8 @@ export class Exchange implements Dispatcher.DispatchHandler {
     return new Promise((resolve, reject) => {
       this.#settle = resolve;
       this.#fail = reject;
-      const { upstream, authorized, http, outgoing } = this.#parts;
+      const { upstream, authorized, http, outgoing, running } = this.#parts;
+      running.add(this);
       if (http.request.socket.destroyed) {
         this.#callerClosed();
         return;
@@ -84,6 +87,15 @@ export class Exchange implements Dispatcher.DispatchHandler {
         this.#patience = setTimeout(() => this.#timedOut('no connection'), upstream.connectTimeoutMs);
       }
     });
+  }
+
+  get authorized(): AuthorizedRequest {
+    return this.#parts.authorized;
+  }
+
+  /** Ends it early; what was answered to its end stays answered. */
+  end(denial: Denial): void {
+    if (!this.#ended) this.#refuse(denial);
   }
 
   onRequestStart(controller: Dispatcher.DispatchController): void {
@@ -244,6 +256,7 @@ export class Exchange implements Dispatcher.DispatchHandler {
 
   #over(): void {
     this.#settled = true;
+    this.#parts.running.delete(this);
     clearTimeout(this.#patience);
     clearTimeout(this.#deadline);
     this.#response.off('close', this.#onClose);

@@ -60,6 +60,8 @@ export interface Forwarder {
   upgrade(authorized: AuthorizedRequest, exchange: UpgradeExchange, evidence: Evidence): Promise<Denial | null>;
   /** Ends the upgraded connections that the predicate picks, for that reason. Says how many. */
   withdrawUpgrades(picks: (authorized: AuthorizedRequest) => boolean, reason: WithdrawalReason): number;
+  /** Ends the exchanges under way that the predicate picks, also those whose answer lasts, with that denial. Says how many. */
+  endExchanges(picks: (authorized: AuthorizedRequest) => boolean, denial: Denial): number;
   /** Ends every upgraded connection and takes no more of them, for a gateway that stops; other requests go on. */
   endUpgrades(): void;
   stats(): ForwarderStats;
@@ -75,6 +77,7 @@ export function createForwarder(options: ForwarderOptions): Forwarder {
 class PoolForwarder implements Forwarder {
   readonly #upstreams: ReadonlyMap<string, Upstream>;
   readonly #upgrades: Upgrades;
+  readonly #running = new Set<Exchange>();
   readonly #bodyBytes: number;
   readonly #pseudonym: string;
   #closed: Promise<unknown> | null = null;
@@ -98,6 +101,7 @@ class PoolForwarder implements Forwarder {
     );
     if (body === 'too_large') return Promise.resolve({ reason: 'request.body_too_large' });
     const { path, headers } = prepared;
+    const running = this.#running;
     const length = body instanceof RequestBody ? announcedLength(context) : null;
     if (length !== null) headers.push('content-length', String(length));
     if (takesTrailers(authorized)) headers.push('te', 'trailers');
@@ -110,7 +114,7 @@ class PoolForwarder implements Forwarder {
       bodyTimeout: upstream.timeoutMs,
       ...requestTrailersOf(authorized, http, body),
     };
-    return new Exchange({ authorized, http, evidence, upstream, pseudonym: this.#pseudonym, outgoing }).run();
+    return new Exchange({ authorized, http, evidence, upstream, pseudonym: this.#pseudonym, outgoing, running }).run();
   }
 
   upgrade(authorized: AuthorizedRequest, exchange: UpgradeExchange, evidence: Evidence): Promise<Denial | null> {
@@ -122,6 +126,12 @@ class PoolForwarder implements Forwarder {
 
   withdrawUpgrades(picks: (authorized: AuthorizedRequest) => boolean, reason: WithdrawalReason): number {
     return this.#upgrades.withdraw(picks, reason);
+  }
+
+  endExchanges(picks: (authorized: AuthorizedRequest) => boolean, denial: Denial): number {
+    const picked = [...this.#running].filter((exchange) => picks(exchange.authorized));
+    for (const exchange of picked) exchange.end(denial);
+    return picked.length;
   }
 
   endUpgrades(): void {

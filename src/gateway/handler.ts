@@ -29,6 +29,8 @@ export interface Stages {
   readonly forwarder: Forwarder;
   /** Whether the job of an authorized request has not ended since it was checked: for what stays open. */
   stillRuns(authorized: AuthorizedRequest): boolean;
+  /** Whether the job of an authorized request has ended since it was checked: its body may have taken a while. */
+  hasEnded(authorized: AuthorizedRequest): boolean;
   /** The answer to a refusal. */
   answer(denial: Denial, evidence: Evidence): Answer;
   /** Whether a record of one more request can be kept. */
@@ -123,6 +125,7 @@ async function serve(stages: Stages, connections: Connections, { request, respon
       const authorized = await authorize(stages, evidence, body);
       if ('reason' in authorized) return authorized;
       if (exchange.broken !== null) return exchange.broken;
+      if (stages.hasEnded(authorized)) return { reason: 'token.job_ended' };
       body.askFor();
       const { bodyPauseMs } = authorized.context.route;
       if (bodyPauseMs !== null && request instanceof Http2Request) request.allowPauses(bodyPauseMs);

@@ -162,7 +162,13 @@ export function wireStages(parts: StageParts, services: Services, { origin, trac
   const { forwarder, endedKeys } = services;
   const runs = ({ token }: AuthorizedRequest) =>
     endedKeys === null || thumbprintsOf(token.confirmation).every((key) => endedKeys.peek(key) === 'live');
-  endedKeys?.onChange(() => forwarder.withdrawUpgrades((open) => !runs(open), 'forward.upgrade_job_ended'));
+  const hasEnded = ({ token }: AuthorizedRequest) =>
+    endedKeys !== null && thumbprintsOf(token.confirmation).some((key) => endedKeys.peek(key) === 'ended');
+  endedKeys?.onChange(() => {
+    forwarder.withdrawUpgrades((open) => !runs(open), 'forward.upgrade_job_ended');
+    // What was authorized before the store went silent may finish; what was authorized for a job that ended may not.
+    forwarder.endExchanges(hasEnded, { reason: 'token.job_ended' });
+  });
   const reader = createRequestReader({ routes: createRouteTable(entries), limits: config.limits });
   const doctor = createDoctor({
     config,
@@ -178,6 +184,7 @@ export function wireStages(parts: StageParts, services: Services, { origin, trac
     checksFor: (body) => new TimedChecks(judges, body),
     forwarder,
     stillRuns: runs,
+    hasEnded,
     answer: (denial: Denial, evidence: Evidence) =>
       answers({
         denial,

@@ -6,11 +6,21 @@ import { eventually } from '../support/eventually.ts';
 import { TestJob } from '../support/issuer.ts';
 import type { GatewayProcess } from '../support/process.ts';
 import { connectRaw, type RawConnection } from '../support/raw_connection.ts';
-import { OK, type RecordingUpstream } from '../support/recording_upstream.ts';
+import { OK, type RecordingUpstream, type UpstreamConnection } from '../support/recording_upstream.ts';
 import { freePort, type RedisServer, startRedis } from '../support/redis_server.ts';
 import { PATH, Scene, SWITCHED, UPGRADE } from './scene.ts';
 
 const START_MS = 90_000;
+/** An answer that lasts. */
+const EVENTS =
+  'HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n5\r\ndata\n\r\n';
+
+/** Something new again and again, so that no idle timeout ends it. */
+function sendEvents(connection: UpstreamConnection): void {
+  connection.send(EVENTS);
+  const timer = setInterval(() => connection.send('5\r\nmore\n\r\n'), 100);
+  connection.socket.once('close', () => clearInterval(timer));
+}
 
 let scene: Scene;
 let upstream: RecordingUpstream;
@@ -23,7 +33,8 @@ beforeAll(async () => {
   upstream = await scene.upstream(async (connection) => {
     for (let n = 1; ; n++) {
       const { target } = await connection.request(n);
-      connection.send(target.startsWith('/v1/socket') ? SWITCHED : OK);
+      if (target.startsWith('/v1/events')) sendEvents(connection);
+      else connection.send(target.startsWith('/v1/socket') ? SWITCHED : OK);
     }
   });
 });
@@ -53,13 +64,21 @@ class Job {
     return scene.call(gateway, await this.#job.headers('GET', gateway.origin + PATH, this.#token));
   }
 
+  /** Opens an event stream, which lasts. */
+  events(gateway: GatewayProcess): Promise<RawConnection> {
+    return this.#open(gateway, '/v1/events', '\r\n');
+  }
+
   /** Opens a WebSocket, which stays open. */
-  async socket(gateway: GatewayProcess): Promise<RawConnection> {
-    const path = '/v1/socket';
+  socket(gateway: GatewayProcess): Promise<RawConnection> {
+    return this.#open(gateway, '/v1/socket', UPGRADE);
+  }
+
+  async #open(gateway: GatewayProcess, path: string, rest: string): Promise<RawConnection> {
     const headers = await this.#job.headers('GET', gateway.origin + path, this.#token);
     const fields = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`);
     const connection = await connectRaw(gateway.port);
-    connection.send(`GET ${path} HTTP/1.1\r\nHost: ${new URL(gateway.origin).host}\r\n${fields.join('')}${UPGRADE}`);
+    connection.send(`GET ${path} HTTP/1.1\r\nHost: ${new URL(gateway.origin).host}\r\n${fields.join('')}${rest}`);
     return connection;
   }
 
@@ -135,6 +154,24 @@ describe('token.job_ended with the memory store, several processes', { timeout: 
     );
     expect((await endKeys(gateway.admin, [other.thumbprint])).status).toBe(204);
     await kept.until(() => kept.socket.closed);
+  });
+
+  it('ends answers that last, of that key and no others: they are cut, and the record says why', async () => {
+    const [ended, other] = [await Job.start(), await Job.start()];
+    const streams = await Promise.all(Array.from({ length: 4 }, () => ended.events(gateway)));
+    const kept = await other.events(gateway);
+    for (const stream of [...streams, kept]) await stream.until(({ received }) => received.includes('data'));
+    expect((await endKeys(gateway.admin, [ended.thumbprint])).status).toBe(204);
+    for (const stream of streams) await stream.until(() => stream.socket.closed);
+    // No last chunk: what was cut does not look complete.
+    for (const stream of streams) expect(stream.received).not.toContain('\r\n0\r\n\r\n');
+    expect(kept.socket.destroyed).toBe(false);
+    const cut = () =>
+      scene
+        .records()
+        .filter(({ custom }) => custom.sallyport.reason === 'token.job_ended' && custom.sallyport.status === 200);
+    await eventually('records say why', () => cut().length === 4);
+    kept.socket.destroy();
   });
 
   it('a worker that takes the place of a dead one, and the next start of the gateway, know the list', async () => {
