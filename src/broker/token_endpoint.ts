@@ -116,11 +116,12 @@ export class TokenEndpoint {
     const thumbprint = await this.#proveKey(arrival.proof, server.endpoints.token, server.endpoints.proofAlgorithms);
     if (!thumbprint.ok) return thumbprint;
     noted.thumbprint = thumbprint.value;
-    const bound = jobs.bind(identity, thumbprint.value);
-    if (!bound.ok) return bound;
     const workflow = workflowOf(workflows.all, identity, ask.value.workflow);
     if (!workflow.ok) return workflow;
     noted.workflow = workflow.value.name;
+    // Whoever runs jobs at the same CI system can show an identity token: only those of a workflow are remembered.
+    const bound = jobs.bind(identity, thumbprint.value);
+    if (!bound.ok) return bound;
     const environment = checkEnvironment(workflow.value, identity, ask.value.environment);
     if (!environment.ok) return environment;
     const narrowed = narrow(workflow.value, ask.value);

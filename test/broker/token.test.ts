@@ -257,6 +257,19 @@ describe('the identity token', () => {
     });
   });
 
+  it('strangers of the same CI system, who are of no workflow, fill nothing that jobs need', async () => {
+    const small = await TestBroker.start({ config: { jobs: { limit: 10 } } });
+    try {
+      for (let count = 0; count < 45; count++) {
+        const stranger = await BrokerJob.start(small, { repository_id: '666', jti: `stranger-${count}` });
+        expect((await stranger.ask()).status).toBe(403);
+      }
+      expect((await (await BrokerJob.start(small)).ask()).status).toBe(200);
+    } finally {
+      await small.close();
+    }
+  });
+
   it('the key of one job is not that of another', async () => {
     const job = await BrokerJob.start(test);
     expect((await job.ask()).status).toBe(200);
