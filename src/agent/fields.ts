@@ -53,13 +53,14 @@ export function upgradeFields(rawHeaders: readonly string[], host: string, crede
 
 /** The fields of a request that is none of the agent's business: only what concerns one connection ends here (RFC 9110 §7.6.1). */
 export function relayedFields(rawHeaders: readonly string[], host: string, body: OutgoingBody): string[] {
-  const fields = ['Host', host, ...less(rawHeaders, (name) => HOP_BY_HOP.has(name) || FRAMING.has(name))];
+  const fields = ['Host', host, ...less(rawHeaders, (name) => HOP_BY_HOP.has(name) || NOT_RELAYED.has(name))];
   if (body.length !== null) fields.push('Content-Length', String(body.length));
   else if (body.kind === 'streamed') fields.push('Transfer-Encoding', 'chunked');
   return fields;
 }
 
-const FRAMING: ReadonlySet<string> = new Set(['host', 'content-length', 'expect']);
+/** Written here, or of the agent alone. */
+const NOT_RELAYED: ReadonlySet<string> = new Set(['host', 'content-length', 'expect', SECRET_FIELD]);
 
 /**
  * The header fields of an answer as the tool gets them. `rewrite` turns an absolute URL of the API into the local one, for redirects and

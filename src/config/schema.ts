@@ -1,6 +1,6 @@
 import { z } from 'zod';
 
-import { mayCarryCertificate } from '../kernel/fields.ts';
+import { endsAtGateway, mayCarryCertificate } from '../kernel/fields.ts';
 import { findCertificateProblems } from './certificate_rules.ts';
 import { parseNetwork } from './network.ts';
 import { findPolicyProblems, policy } from './policy_schema.ts';
@@ -418,7 +418,10 @@ const trailerNames = z
     z
       .string()
       .regex(/^[a-z0-9!#$%&'*+.^`|~-]{1,128}$/, 'expected a field name in lower case')
-      .refine((name) => !NEVER_TRAILERS.test(name), { error: 'this field may not stand after a body' }),
+      // What a caller may not say before a body, it may not say after it: some servers read both as one.
+      .refine((name) => !NEVER_TRAILERS.test(name) && !endsAtGateway(name), {
+        error: 'this field may not stand after a body',
+      }),
   )
   .max(64)
   .default([]);

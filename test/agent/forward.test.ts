@@ -1,5 +1,6 @@
 import { execFile } from 'node:child_process';
 import { readFileSync } from 'node:fs';
+import { createServer as createHttpServer } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
@@ -118,6 +119,27 @@ describe('forward mode', () => {
     const url = `https://localhost:${(other.address() as AddressInfo).port}/`;
     expect((await curl(url, '-k')).out).toBe('theirs 200');
     expect(JSON.stringify(seen)).not.toMatch(/authorization|dpop|eyJ/i);
+    other.closeAllConnections();
+    other.close();
+  });
+
+  it('the secret of the agent does not go to other origins by plain HTTP either, wherever the tool shows it', async () => {
+    await start('tunnel');
+    const seen: string[] = [];
+    const other = createHttpServer((request, response) => {
+      seen.push(JSON.stringify([request.url, request.rawHeaders]));
+      response.end('theirs');
+    });
+    await new Promise<void>((resolve) => other.listen(0, '127.0.0.1', resolve));
+    const { username, password, port } = proxyOf();
+    const credentials = Buffer.from(`${username}:${password}`).toString('base64');
+    const host = `127.0.0.1:${(other.address() as AddressInfo).port}`;
+    const fields = `Host: ${host}\r\nProxy-Authorization: Basic ${credentials}\r\nSallyport-Agent-Secret: ${password}\r\nX-Kept: 1\r\n`;
+    const [answer] = await exchange(Number(port), `GET http://${host}/x HTTP/1.1\r\n${fields}\r\n`);
+    expect(answer?.status).toBe(200);
+    expect(seen.join()).toContain('X-Kept');
+    expect(seen.join()).not.toContain(password);
+    expect(seen.join()).not.toContain(credentials);
     other.closeAllConnections();
     other.close();
   });
