@@ -33,7 +33,7 @@ ended it, 127 when there is no such command, 1 when the job got no token (then t
 | \`AWS_ACCESS_KEY_ID\` and its kin, \`CLOUDSDK_AUTH_ACCESS_TOKEN\`, \`GOOGLE_OAUTH_ACCESS_TOKEN\` | \`placeholders\` | credentials without worth; real ones and profiles are taken out |
 | \`SALLYPORT_AGENT\` | always | socket for \`sallyport agent end\` |
 
-The variables that the identity token comes from (\`ACTIONS_ID_TOKEN_REQUEST_*\`, the variable of \`id_tokens\`, \`CIRCLE_OIDC_TOKEN*\`) are taken out, unless \`keep_identity\` says otherwise.
+The variables that the identity token comes from (\`ACTIONS_ID_TOKEN_REQUEST_*\`, the variable of \`id_tokens\`, \`CIRCLE_OIDC_TOKEN*\`, \`BUILDKITE_AGENT_ACCESS_TOKEN\`) are taken out, unless \`keep_identity\` says otherwise.
 
 ## Configuration
 

@@ -20,6 +20,8 @@ const COMPACT = /^[\w-]+\.[\w-]+\.[\w-]+$/;
 
 const GITHUB_URL = 'ACTIONS_ID_TOKEN_REQUEST_URL';
 const GITHUB_TOKEN = 'ACTIONS_ID_TOKEN_REQUEST_TOKEN';
+/** What buildkite-agent shows to get anything of its job, identity tokens for any audience among it. */
+const BUILDKITE_TOKEN = 'BUILDKITE_AGENT_ACCESS_TOKEN';
 
 /**
  * Gets the CI system's own token that says which job this is. It is asked for anew each time, since most live for minutes.
@@ -43,6 +45,8 @@ export function identityVariables(source: IdentityConfig): readonly string[] {
       return [source.variable];
     case 'circleci':
       return [source.variable, 'CIRCLE_OIDC_TOKEN', 'CIRCLE_OIDC_TOKEN_V2'];
+    case 'buildkite':
+      return [BUILDKITE_TOKEN];
     default:
       return [];
   }

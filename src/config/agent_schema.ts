@@ -116,7 +116,9 @@ export const agentSchema = z
     keep_identity: z
       .boolean()
       .default(false)
-      .describe('Leave the variables that the identity token comes from in the environment of the command.'),
+      .describe(
+        'Leave the variables that the identity token comes from in the environment of the command. buildkite-agent works in the command only then.',
+      ),
     ca_file: file
       .optional()
       .describe('PEM certificates of CAs that are trusted besides those of the system and of Node.js.'),

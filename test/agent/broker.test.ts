@@ -1,5 +1,8 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { calculateJwkThumbprint, decodeJwt, decodeProtectedHeader, EmbeddedJWK, type JWK, jwtVerify } from 'jose';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { type RunningAgent, startAgent } from '../../src/agent/agent.ts';
@@ -207,6 +210,18 @@ describe('tokens from a broker', () => {
     const { exported } = await start({ broker: { url: origin(), identity } }, variables);
     expect(asked[0]?.identity).toBe(`Bearer ${IDENTITY}`);
     expect(exported).toMatchObject({ ACTIONS_ID_TOKEN_REQUEST_URL: null, ACTIONS_ID_TOKEN_REQUEST_TOKEN: null });
+  });
+
+  it('buildkite-agent is asked for the identity token, and the command cannot ask: it would get one for a key of its own', async () => {
+    const bin = mkdtempSync(join(tmpdir(), 'sallyport-bin-'));
+    const said = `[ "$BUILDKITE_AGENT_ACCESS_TOKEN" = job-token ] && [ "$1 $2 $4" = "oidc request-token https://b.example" ] && echo ${IDENTITY}`;
+    writeFileSync(join(bin, 'buildkite-agent'), `#!/bin/sh\n${said}\n`, { mode: 0o755 });
+    const variables = { PATH: `${bin}:${process.env['PATH']}`, BUILDKITE_AGENT_ACCESS_TOKEN: 'job-token' };
+    const broker = { url: origin(), identity: { source: 'buildkite', audience: 'https://b.example' } };
+    const { exported } = await start({ broker }, variables);
+    rmSync(bin, { recursive: true });
+    expect(asked[0]?.identity).toBe(`Bearer ${IDENTITY}`);
+    expect(exported).toMatchObject({ BUILDKITE_AGENT_ACCESS_TOKEN: null });
   });
 
   it.each([
