@@ -95,7 +95,7 @@ describe('behind sentinels', () => {
     const server = await redis({
       args: ['--replicaof', '127.0.0.1', String(one.port), '--repl-diskless-sync-delay', '0'],
     });
-    await eventually('it replicates', async () => (await info(server)).includes('master_link_status:up'));
+    await eventually('it replicates', async () => (await info(server)).includes('master_link_status:up'), 30);
     return server;
   }
 
