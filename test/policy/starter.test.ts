@@ -81,7 +81,10 @@ describe('the sources of the policies', () => {
       not_covered.map(({ start }) => `${path}: ${texts.get(path)?.[start.row - 1]}`),
     );
     // What stands behind everything else is never reached.
-    expect([...new Set(uncovered)]).toEqual(['starter/decision.rego: default decision := {']);
+    expect([...new Set(uncovered)].sort()).toEqual([
+      'issuance/decision.rego: default decision := {',
+      'starter/decision.rego: default decision := {',
+    ]);
   }, 120_000);
 
   it('have a test beside each', () => {
