@@ -103,7 +103,7 @@ describe('uploads of records (OPA decision log API)', () => {
     });
     for (let index = 0; index < 2000; index++) auditor.record({ ...allowed(), id: `${index}-${Math.random()}` });
     await eventually('a refused upload', () => control.seen.length > 0);
-    expect(auditor.available()).toBe(false);
+    await eventually('the sink is told to be away', () => !auditor.available());
     away = false;
     expect(await auditor.close(20_000)).toBe(0);
     const taken = control.seen.slice(1).filter(({ path }) => path === '/logs/p1');
