@@ -31,7 +31,7 @@ const OPTIONS = {
 const given = parseArgs({ options: OPTIONS }).values;
 const QUICK = given.quick;
 const ROUNDS = Number(given.rounds ?? (QUICK ? 2 : 5));
-const REQUESTS = Number(given.requests ?? (QUICK ? 1000 : 2500));
+const REQUESTS = Number(given.requests ?? (QUICK ? 3000 : 8000));
 /** In the first batch of each contender: V8 has compiled what is hot by then. */
 const WARM_UP = 12_000;
 const CONNECTIONS = 32;
