@@ -31,6 +31,10 @@ type evalRequest struct {
 	NowMs *float64 `json:"nowMs,omitempty"`
 	// Strict makes an error in a built-in function an error of the query instead of undefined.
 	Strict bool `json:"strict,omitempty"`
+	// Runtime is what opa.runtime() answers, for policies that may call it; absent: an empty object.
+	Runtime json.RawMessage `json:"runtime,omitempty"`
+	// Bounds of each evaluation; absent for none.
+	Bounds *evalBounds `json:"bounds,omitempty"`
 }
 
 type evalAnswer struct {
@@ -81,6 +85,10 @@ func eval(request *evalRequest) (*evalAnswer, error) {
 	if compiler.Failed() {
 		return &evalAnswer{Diagnostics: request.diagnose("", compiler.Errors)}, nil
 	}
+	about, err := request.runtime()
+	if err != nil {
+		return nil, err
+	}
 	ctx := context.Background()
 	prepared, err := rego.New(
 		rego.Query(request.Query),
@@ -90,6 +98,7 @@ func eval(request *evalRequest) (*evalAnswer, error) {
 		rego.Store(inmem.NewFromObjectWithOpts(p.data, inmem.OptRoundTripOnWrite(false))),
 		rego.EnablePrintStatements(true),
 		rego.StrictBuiltinErrors(request.Strict),
+		rego.Runtime(about),
 	).PrepareForEval(ctx)
 	if err != nil {
 		return &evalAnswer{Diagnostics: request.diagnoseQuery(err)}, nil
@@ -120,6 +129,22 @@ func eval(request *evalRequest) (*evalAnswer, error) {
 	return answer, nil
 }
 
+// runtime is the answer of opa.runtime(); nil for OPA's own, an empty object.
+func (request *evalRequest) runtime() (*ast.Term, error) {
+	if len(request.Runtime) == 0 {
+		return nil, nil
+	}
+	var about any
+	if err := util.UnmarshalJSON(request.Runtime, &about); err != nil {
+		return nil, badRequest("runtime: %v", err)
+	}
+	value, err := ast.InterfaceToValue(about)
+	if err != nil {
+		return nil, badRequest("runtime: %v", err)
+	}
+	return ast.NewTerm(value), nil
+}
+
 func evalOne(
 	ctx context.Context, request *evalRequest, prepared *rego.PreparedEvalQuery, input ast.Value,
 ) (*evalResult, error) {
@@ -127,6 +152,11 @@ func evalOne(
 	options := []rego.EvalOption{rego.EvalPrintHook(topdown.NewPrintHook(&output)), rego.EvalParsedInput(input)}
 	if request.NowMs != nil {
 		options = append(options, rego.EvalTime(time.UnixMilli(int64(*request.NowMs))))
+	}
+	var bound *watched
+	if request.Bounds != nil {
+		bound = watch(*request.Bounds)
+		options = append(options, rego.EvalExternalCancel(bound))
 	}
 	tracer := topdown.NewBufferTracer()
 	if request.Explain != "" {
@@ -139,6 +169,10 @@ func evalOne(
 	}
 	if err != nil {
 		result.Diagnostics = request.diagnoseEvaluation(err)
+	}
+	if bound != nil && bound.reason != "" {
+		result.Result = rego.ResultSet{}
+		result.Diagnostics = []diagnostic{{Code: topdown.CancelErr, Message: bound.reason}}
 	}
 	if request.Explain == "" {
 		return result, nil

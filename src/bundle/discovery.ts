@@ -1,8 +1,10 @@
 import type { DiscoveryConfig } from '../config/policy_schema.ts';
 import type { Service } from '../control_plane/service.ts';
+import type { Clock } from '../kernel/clock.ts';
 import type { Log } from '../telemetry/log.ts';
 import { refuseOlder, type Superseded, supersede } from './age.ts';
 import { type Bundle, BundleRefused } from './bundle.ts';
+import { configurationOf } from './configuration.ts';
 import { BundleDownload, type DownloadOutcome } from './download.ts';
 import { type BundleRules, readBundleFile } from './read.ts';
 import type { BundleStore } from './store.ts';
@@ -13,6 +15,9 @@ export interface DiscoveryParts {
   readonly rules: BundleRules;
   readonly store: BundleStore | null;
   readonly rollback: 'refuse' | 'allow';
+  /** What the bundle's Rego is told of this gateway. */
+  readonly labels: Readonly<Record<string, string>>;
+  readonly clock: Clock;
   /** Takes what the discovery bundle says. @throws Error that says why it cannot be used */
   readonly use: (configuration: unknown) => Promise<void>;
   /** Told what stands in the way of something newer, or null. */
@@ -24,7 +29,7 @@ export interface DiscoveryParts {
 const NAME = '.discovery';
 const MAX_BYTES = 33_554_432;
 
-/** A bundle that says which bundles there are (OPA discovery); only data, no rules. */
+/** A bundle that says which bundles there are, with data or by rules (OPA discovery). */
 export class Discovery {
   readonly #config: DiscoveryConfig;
   readonly #parts: DiscoveryParts;
@@ -81,23 +86,15 @@ export class Discovery {
   async #use(bytes: Uint8Array, kept?: Superseded): Promise<Superseded> {
     const bundle = await readBundleFile(bytes, this.#parts.rules);
     if (bundle.type === 'delta') throw new BundleRefused('content', 'a discovery bundle cannot be a delta bundle');
-    if (bundle.modules.length > 0)
-      throw new BundleRefused('content', 'it has Rego; only data is read of a discovery bundle');
     const before = this.#current;
     if (before !== null && this.#parts.rollback === 'refuse') refuseOlder(before.bundle, bundle, before.superseded);
-    await this.#parts.use(this.#decisionOf(bundle));
+    const { labels, clock, use } = this.#parts;
+    const decision = this.#config.decision ?? '';
+    await use(await configurationOf(bundle, { decision, labels, nowMs: clock() }));
     const known = kept ?? before?.superseded ?? [];
     const superseded = before === null ? known : supersede(known, before.bundle, bundle.revision);
     this.#current = { bundle, superseded };
     return superseded;
-  }
-
-  #decisionOf({ data }: Bundle): unknown {
-    let node: unknown = data;
-    for (const name of (this.#config.decision ?? '').split(/[./]/).filter(Boolean)) {
-      node = typeof node === 'object' && node !== null && Object.hasOwn(node, name) ? (node as never)[name] : undefined;
-    }
-    return node;
   }
 
   /** @returns the ETag of what was kept; empty where nothing could be used */

@@ -91,7 +91,13 @@ const discovery = z.strictObject({
     .string()
     .regex(/^[A-Za-z_]\w*([./][A-Za-z_]\w*)*$/, 'expected a path such as sallyport.discovery')
     .optional()
-    .describe('Path below data where the configuration stands in the discovery bundle. Absent: all of data.'),
+    .describe(
+      'Path below data where the configuration stands in the discovery bundle: data, or a rule. Absent: all of data.',
+    ),
+  labels: z
+    .record(z.string().regex(/^[A-Za-z_][\w.-]{0,63}$/, 'expected a name such as region'), z.string().max(256))
+    .default({})
+    .describe("What tells this gateway from others; the bundle's Rego finds them under opa.runtime().config.labels."),
   polling,
   signing: signing
     .optional()

@@ -17,6 +17,7 @@ import { type PolicyWatch, watchPolicyFiles } from '../policy/watch.ts';
 import { PolicyHolder } from './policy_holder.ts';
 import type { PolicySource, PolicySourceParts } from './policy_source.ts';
 import { statusReport } from './policy_status.ts';
+import { packageVersion } from './version.ts';
 
 /** Bytes of a discovery bundle once unpacked. */
 const DISCOVERY_BYTES = 16_777_216;
@@ -139,19 +140,24 @@ class BundlePolicy implements PolicySource {
       rules: { unpackedBytes: DISCOVERY_BYTES, verification },
       store: folder === undefined ? null : createBundleStore(folder),
       rollback,
+      labels: { app: 'sallyport', version: packageVersion(), ...config.labels },
+      clock: this.#parts.clock,
       use: (value) => this.#reconfigure(discoveredBundles(value, frame)),
-      note: (problem) => {
-        if (problem !== null && problem !== this.#undiscovered) {
-          this.#parts.log.error(
-            { why: problem },
-            'the discovery bundle could not be renewed; the bundles stay as they are',
-          );
-        }
-        this.#undiscovered = problem;
-        this.#holder?.note('discovery', problem);
-      },
+      note: (problem) => this.#noteDiscovery(problem),
       log: this.#parts.log,
     });
+  }
+
+  /** Said, and counted, once for each new problem. */
+  #noteDiscovery(problem: string | null): void {
+    const known = problem === this.#undiscovered;
+    this.#undiscovered = problem;
+    if (problem === null || known) this.#holder?.note('discovery', problem);
+    else {
+      const { log } = this.#parts;
+      log.error({ why: problem }, 'the discovery bundle could not be renewed; the bundles stay as they are');
+      this.#holder?.refuse('discovery', problem);
+    }
   }
 
   /** Other bundles make up the policy from now on. Those that stay as they are go on; the policy in force stays until the others are there. */

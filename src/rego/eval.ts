@@ -14,6 +14,10 @@ export interface RegoEvalRequest extends RegoPolicy {
   readonly explain?: 'notes' | 'fails' | 'full';
   /** What `time.now_ns` sees, in milliseconds since 1970. Default: the real time. */
   readonly nowMs?: number;
+  /** What `opa.runtime` answers, where the capabilities have it. Default: an empty object. */
+  readonly runtime?: Readonly<Record<string, unknown>>;
+  /** What one evaluation may take, in time and in memory beyond what OPA has already; more is a diagnostic. Default: no bounds. */
+  readonly bounds?: { readonly milliseconds: number; readonly bytes: number };
   /** An error inside a built-in function fails the evaluation instead of being undefined. */
   readonly strict?: boolean;
 }
@@ -63,8 +67,8 @@ export async function evalPolicy(
   engine: RegoEngine = sharedRegoEngine(),
   options?: RegoCallOptions,
 ): Promise<RegoEvalResult> {
-  const { query, inputs, explain, nowMs, strict } = request;
-  const call = { ...policyRequest(request, engine), query, inputs, explain, nowMs, strict };
+  const { query, inputs, explain, nowMs, strict, runtime, bounds } = request;
+  const call = { ...policyRequest(request, engine), query, inputs, explain, nowMs, strict, runtime, bounds };
   const { results, diagnostics } = await engine.call<Partial<RegoEvalResult>>('eval', call, options);
   return { results: results ?? [], ...(diagnostics ? { diagnostics } : {}) };
 }

@@ -15,9 +15,10 @@ export interface RegoPolicy {
   readonly data?: unknown;
   /**
    * What the policy may use. `gateway` (the default) is `engine/capabilities.json`: what the gateway can evaluate.
-   * `opa` is everything OPA knows; such a policy may not run as WASM. Or a capabilities document in OPA's format.
+   * `discovery` is that and `opa.runtime`, for the interpreter. `opa` is everything OPA knows; such a policy may not run as WASM. Or a
+   * capabilities document in OPA's format.
    */
-  readonly capabilities?: 'gateway' | 'opa' | object;
+  readonly capabilities?: 'gateway' | 'discovery' | 'opa' | object;
   /** 1 for Rego v1 (the default), -1 for the older v0 syntax of some foreign bundles. */
   readonly regoVersion?: 1 | -1;
 }
@@ -49,7 +50,19 @@ export interface RegoPlace {
   readonly text: string;
 }
 
-const gatewayCapabilities = new Map<string, unknown>();
+/** A capabilities document in OPA's format. */
+interface Capabilities {
+  readonly builtins: readonly object[];
+}
+
+/** What tells a policy about the program that evaluates it; the gateway's policies have it all in their input. */
+const RUNTIME_BUILTIN = {
+  name: 'opa.runtime',
+  decl: { type: 'function', result: { type: 'object', dynamic: { key: { type: 'string' }, value: { type: 'any' } } } },
+  nondeterministic: true,
+};
+
+const gatewayCapabilities = new Map<string, Capabilities>();
 
 /** The members of {@link RegoPolicy} as the engine reads them, and nothing else of what `policy` has. */
 export function policyRequest(policy: RegoPolicy, engine: RegoEngine): Record<string, unknown> {
@@ -58,15 +71,21 @@ export function policyRequest(policy: RegoPolicy, engine: RegoEngine): Record<st
     modules: modules.map(({ path, text }) => ({ path, text })),
     data,
     regoVersion,
-    capabilities: capabilities === 'opa' ? undefined : capabilities === 'gateway' ? readGateway(engine) : capabilities,
+    capabilities: typeof capabilities === 'string' ? namedCapabilities(capabilities, engine) : capabilities,
   };
 }
 
-function readGateway(engine: RegoEngine): unknown {
+function namedCapabilities(name: 'gateway' | 'discovery' | 'opa', engine: RegoEngine): Capabilities | undefined {
+  if (name === 'opa') return undefined;
+  const gateway = readGateway(engine);
+  return name === 'gateway' ? gateway : { ...gateway, builtins: [...gateway.builtins, RUNTIME_BUILTIN] };
+}
+
+function readGateway(engine: RegoEngine): Capabilities {
   const file = new URL('capabilities.json', engine.folder);
   let value = gatewayCapabilities.get(file.href);
   if (value === undefined) {
-    value = JSON.parse(readFileSync(file, 'utf8'));
+    value = JSON.parse(readFileSync(file, 'utf8')) as Capabilities;
     gatewayCapabilities.set(file.href, value);
   }
   return value;

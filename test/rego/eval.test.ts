@@ -111,6 +111,42 @@ describe('evaluating a query', () => {
   });
 });
 
+describe('an evaluation with bounds', () => {
+  const loop = '[[x, y, z] | some x in numbers.range(1, 900); some y in numbers.range(1, 900); some z in [y]]';
+  const evaluated = async (query: string, bounds: { milliseconds: number; bytes: number }) => {
+    const { results } = await evalPolicy({ modules: [], query, bounds }, engine);
+    return results[0];
+  };
+
+  it('ends when its time is over, and says so; the engine goes on', async () => {
+    const ended = await evaluated(loop, { milliseconds: 20, bytes: 1_073_741_824 });
+    expect(ended).toMatchObject({
+      result: [],
+      diagnostics: [{ code: 'eval_cancel_error', message: 'the evaluation took longer than 20 ms' }],
+    });
+    expect((await evaluated('x := 1', { milliseconds: 5000, bytes: 1 }))?.result).toHaveLength(1);
+  });
+
+  it('ends when it takes too much memory, and says so', async () => {
+    const ended = await evaluated(loop, { milliseconds: 60_000, bytes: 1_048_576 });
+    expect(ended).toMatchObject({
+      result: [],
+      diagnostics: [{ message: 'the evaluation took more than 1048576 bytes of memory' }],
+    });
+  });
+});
+
+describe('opa.runtime', () => {
+  it('is not to be had for policies of the gateway, and says what it is given where it is', async () => {
+    const modules = [{ path: 'p.rego', text: 'package p\n\nx := opa.runtime()\n' }];
+    const request = { modules, query: 'data.p.x', runtime: { config: { labels: { region: 'eu' } } } };
+    const { diagnostics } = await evalPolicy(request, engine);
+    expect(diagnostics).toMatchObject([{ message: expect.stringContaining('opa.runtime') }]);
+    const { results } = await evalPolicy({ ...request, capabilities: 'discovery' }, engine);
+    expect(results[0]?.result[0]?.expressions[0]?.value).toEqual({ config: { labels: { region: 'eu' } } });
+  });
+});
+
 describe('what is in a policy', () => {
   it('packages, rules, annotations and built-in functions', async () => {
     const found = await inspectPolicy(policy, engine);
