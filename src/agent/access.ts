@@ -18,14 +18,20 @@ export interface Presented {
   readonly target: string;
 }
 
-/** The secret of one job, without which nobody on this machine can use the agent. */
+/** The secrets of one job, without which nobody on this machine can use the agent. */
 export class Access {
   readonly secret = randomBytes(SECRET_BYTES).toString('hex');
+  /**
+   * What tools get where they insist on credentials of a cloud. Not the secret: a tool that is led to, or meant to, call another origin
+   * signs with it there, names it in presigned URLs and prints it. It opens the local port of an API only, and only as credentials.
+   */
+  readonly placeholder = randomBytes(SECRET_BYTES).toString('hex');
   readonly #digest = digestOf(this.secret);
+  readonly #placeholderDigest = digestOf(this.placeholder);
 
   /**
-   * Whether a request shows the secret: as first segment of its path, in `Sallyport-Agent-Secret`, or where tools put the placeholder
-   * credentials that were exported: as bearer token, as password, or as access key of an AWS signature.
+   * Whether a request shows the secret: as first segment of its path, in `Sallyport-Agent-Secret`, or, like the placeholder, where tools put
+   * credentials: as bearer token, as password, or as access key of an AWS signature.
    */
   present(request: IncomingMessage): Presented {
     const target = request.url ?? '';
@@ -34,8 +40,11 @@ export class Access {
       return { granted: true, target: target.slice(segment.length + 1) };
     }
     const { authorization, [SECRET_FIELD]: field } = request.headers;
-    const shown = [typeof field === 'string' ? field : null, secretIn(authorization)];
-    return { granted: shown.some((text) => text !== null && this.#is(text)), target };
+    const credentials = secretIn(authorization);
+    const granted =
+      (typeof field === 'string' && this.#is(field)) ||
+      (credentials !== null && (this.#is(credentials) || equals(credentials, this.#placeholderDigest)));
+    return { granted, target };
   }
 
   /** The same for a proxy: `Proxy-Authorization: Basic`, as clients send what stands in HTTPS_PROXY before the `@` (RFC 9110 §11.7.2). */
@@ -44,10 +53,14 @@ export class Access {
     return shown !== null && this.#is(shown);
   }
 
-  /** By digest, in constant time. */
   #is(text: string): boolean {
-    return timingSafeEqual(digestOf(text), this.#digest);
+    return equals(text, this.#digest);
   }
+}
+
+/** By digest, in constant time. */
+function equals(text: string, digest: Buffer): boolean {
+  return timingSafeEqual(digestOf(text), digest);
 }
 
 function secretIn(credentials: string | undefined): string | null {

@@ -169,8 +169,10 @@ async function openDoors(opening: Opening) {
   for (const api of apis) places.push(await openDoor(opening, api));
   const proxy = options.config.proxy === undefined ? null : await openProxy(opening);
   const clusters = places.filter((_place, index) => apis[index]?.config.kubeconfig === true);
-  const kubeconfig = clusters.length === 0 ? null : folder.write('kubeconfig', kubeconfigFor(clusters, access.secret));
-  return { apis: places, proxy, kubeconfig, secret: access.secret, control: join(folder.path, 'agent.sock') };
+  const kubeconfig =
+    clusters.length === 0 ? null : folder.write('kubeconfig', kubeconfigFor(clusters, access.placeholder));
+  const { secret, placeholder } = access;
+  return { apis: places, proxy, kubeconfig, secret, placeholder, control: join(folder.path, 'agent.sock') };
 }
 
 async function openDoor({ access, context, admission, folder, doors }: Opening, api: Api): Promise<ApiPlace> {

@@ -33,6 +33,8 @@ export interface Places {
   readonly proxy: ProxyPlace | null;
   readonly kubeconfig: string | null;
   readonly secret: string;
+  /** What stands where tools insist on credentials. */
+  readonly placeholder: string;
   /** Path of the socket by which the agent is told to end. */
   readonly control: string;
 }
@@ -47,17 +49,17 @@ export function exportedVariables(config: AgentConfig, places: Places, variables
   }
   if (places.proxy !== null) Object.assign(exported, proxyVariables(places.proxy, places.secret, variables));
   if (places.kubeconfig !== null) exported['KUBECONFIG'] = places.kubeconfig;
-  for (const kind of config.placeholders) Object.assign(exported, PLACEHOLDERS[kind](places.secret));
+  for (const kind of config.placeholders) Object.assign(exported, PLACEHOLDERS[kind](places.placeholder));
   if (config.broker !== undefined && !config.keep_identity) {
     for (const name of identityVariables(config.broker.identity)) exported[name] = null;
   }
   return exported;
 }
 
-/** Tools that insist on credentials get the job's local secret: of no use beyond the agent, and taken there as proof of having it. */
-const PLACEHOLDERS: Readonly<Record<AgentConfig['placeholders'][number], (secret: string) => Exported>> = {
-  aws: (secret) => ({
-    AWS_ACCESS_KEY_ID: secret,
+/** Tools that insist on credentials get some without worth beyond the local ports, where they are taken as proof of being of this job. */
+const PLACEHOLDERS: Readonly<Record<AgentConfig['placeholders'][number], (placeholder: string) => Exported>> = {
+  aws: (placeholder) => ({
+    AWS_ACCESS_KEY_ID: placeholder,
     AWS_SECRET_ACCESS_KEY: 'placeholder',
     AWS_EC2_METADATA_DISABLED: 'true',
     AWS_SESSION_TOKEN: null,
@@ -69,9 +71,9 @@ const PLACEHOLDERS: Readonly<Record<AgentConfig['placeholders'][number], (secret
     AWS_CONTAINER_CREDENTIALS_RELATIVE_URI: null,
     AWS_CONTAINER_CREDENTIALS_FULL_URI: null,
   }),
-  google: (secret) => ({
-    CLOUDSDK_AUTH_ACCESS_TOKEN: secret,
-    GOOGLE_OAUTH_ACCESS_TOKEN: secret,
+  google: (placeholder) => ({
+    CLOUDSDK_AUTH_ACCESS_TOKEN: placeholder,
+    GOOGLE_OAUTH_ACCESS_TOKEN: placeholder,
     GOOGLE_APPLICATION_CREDENTIALS: null,
     GOOGLE_CREDENTIALS: null,
   }),

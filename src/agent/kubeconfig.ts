@@ -2,9 +2,9 @@ import type { ApiPlace } from './environment.ts';
 
 /**
  * A kubeconfig for the clusters of the job, in JSON, which is YAML too. The secret is part of the server's URL, since clients of Kubernetes
- * send no token over plain http; where one insists on having a token, it is the secret once more.
+ * send no token over plain http; where one insists on having a token, it gets the placeholder.
  */
-export function kubeconfigFor(clusters: readonly ApiPlace[], secret: string): string {
+export function kubeconfigFor(clusters: readonly ApiPlace[], placeholder: string): string {
   const [first] = clusters;
   return `${JSON.stringify(
     {
@@ -15,7 +15,7 @@ export function kubeconfigFor(clusters: readonly ApiPlace[], secret: string): st
         name,
         cluster: { server: url, 'insecure-skip-tls-verify': true },
       })),
-      users: [{ name: 'job', user: { token: secret } }],
+      users: [{ name: 'job', user: { token: placeholder } }],
       contexts: clusters.map(({ name }) => ({ name, context: { cluster: name, user: 'job' } })),
       'current-context': first?.name ?? '',
     },

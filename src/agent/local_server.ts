@@ -34,10 +34,21 @@ const LIMITS = {
   headers: 1000,
   http2_streams: 1,
 };
-const MALFORMED = 'HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n';
+/** What is told beside 400, by the code of node:http. */
+const STATUS_OF: Readonly<Record<string, string>> = {
+  HPE_HEADER_OVERFLOW: '431 Request Header Fields Too Large',
+  ERR_HTTP_REQUEST_TIMEOUT: '408 Request Timeout',
+};
+
+/** Bounds on what a tool may send, and how slowly. */
+export type LocalLimits = typeof LIMITS;
 
 /** Makes an HTTP server for tools of this machine. Not yet listening. */
-export function createLocalServer(handlers: LocalHandlers, admission: Admission): Server {
+export function createLocalServer(
+  handlers: LocalHandlers,
+  admission: Admission,
+  changes: Partial<LocalLimits> = {},
+): Server {
   const server = createHttpServer(
     {
       request: (caller, answer, awaitsContinue) => {
@@ -57,13 +68,15 @@ export function createLocalServer(handlers: LocalHandlers, admission: Admission)
           else refuseOnSocket(socket, 'other_user');
         });
       },
-      malformed: (_error, socket) => {
-        if (socket.writable) socket.end(MALFORMED, () => socket.destroy());
+      malformed: ({ code }, socket) => {
+        const status = STATUS_OF[code ?? ''] ?? '400 Bad Request';
+        const answer = `HTTP/1.1 ${status}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n`;
+        if (socket.writable) socket.end(answer, () => socket.destroy());
         else socket.destroy();
       },
       overloaded: (socket) => socket.destroy(),
     },
-    LIMITS,
+    { ...LIMITS, ...changes },
     null,
   );
   // Asked at once, while whoever connected is still there.

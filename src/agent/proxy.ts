@@ -7,6 +7,7 @@ import { type Api, apiFor } from './api.ts';
 import type { EphemeralCa } from './ephemeral_ca.ts';
 import { type CallContext, passOn } from './exchange.ts';
 import { type Admission, createLocalServer, EVERYBODY } from './local_server.ts';
+import { absoluteIn, authorityIn } from './proxy_target.ts';
 import { type AgentRefusal, refuse, refuseOnSocket } from './refusal.ts';
 import { relay, tunnel } from './relay.ts';
 import { hostsOf } from './reverse.ts';
@@ -26,8 +27,6 @@ export interface ProxyOptions {
 
 const HANDSHAKE_MS = 10_000;
 const ESTABLISHED = 'HTTP/1.1 200 Connection Established\r\n\r\n';
-/** Host and port of a CONNECT (RFC 9110 §9.3.6). */
-const AUTHORITY = /^([A-Za-z0-9_.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\]):(\d{1,5})$/;
 
 /**
  * Forward mode: the job's HTTPS_PROXY. For the origins of the job's APIs, and for no other, it ends TLS with a certificate of the job's own
@@ -133,7 +132,7 @@ export class ForwardProxy {
   /** A request in absolute form (RFC 9112 §3.2.2): plain HTTP through the proxy. */
   #plain(request: IncomingMessage, response: ServerResponse, awaitsContinue: boolean): void {
     const { access, apis, context, others, timeouts } = this.#options;
-    const absolute = absoluteIn(request);
+    const absolute = hostsOf(request).length > 1 ? null : absoluteIn(request.url ?? '');
     if (!access.presentToProxy(request)) refuse(request, response, 'proxy_secret_missing');
     else if (absolute === null) refuse(request, response, 'request_malformed');
     else {
@@ -161,22 +160,4 @@ export class ForwardProxy {
     this.#open.add(socket);
     socket.once('close', () => this.#open.delete(socket));
   }
-}
-
-/** Host and port of a CONNECT, and the origins that they may stand for. */
-function authorityIn(
-  text: string,
-): { readonly host: string; readonly port: number; readonly origins: string[] } | null {
-  const [, host, port] = AUTHORITY.exec(text) ?? [];
-  if (host === undefined || Number(port) > 65_535 || Number(port) === 0) return null;
-  const origins = ['https', 'http'].flatMap((scheme) => URL.parse(`${scheme}://${host}:${port}`)?.origin ?? []);
-  return { host: host.replace(/^\[|\]$/g, ''), port: Number(port), origins };
-}
-
-/** Origin and target of a request in absolute form. Host must not be given twice; what it says does not count (RFC 9112 §3.2.2). */
-function absoluteIn(request: IncomingMessage): { readonly origin: string; readonly target: string } | null {
-  const [, base = '', rest = '/'] = /^(http:\/\/[^/?#@\s\\]+)([/?][^#\s]*)?$/i.exec(request.url ?? '') ?? [];
-  const origin = URL.parse(base)?.origin;
-  if (origin === undefined || hostsOf(request).length > 1) return null;
-  return { origin, target: rest.startsWith('/') ? rest : `/${rest}` };
 }

@@ -7,8 +7,8 @@ import { type AgentScene, setAgentScene, type TestAgent } from './scene.ts';
 
 const MEBIBYTE = 1_048_576;
 const BLOCK = randomBytes(MEBIBYTE);
-/** How much passes in each direction; npm run bench:agent lets 5 GiB pass. */
-const BLOCKS = Number(process.env['SALLYPORT_STREAM_MEBIBYTES'] ?? 256);
+/** How much passes in each direction; npm run bench:agent lets five gigabytes pass through processes of their own. */
+const BLOCKS = 256;
 
 let scene: AgentScene;
 let gateway: Server;
