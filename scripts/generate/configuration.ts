@@ -1,3 +1,4 @@
+import { BROKER_REASONS } from '../../src/broker/reasons.ts';
 import { authServerEditorSchema } from '../../src/config/authserver_schema.ts';
 import { brokerEditorSchema } from '../../src/config/broker_schema.ts';
 import { editorSchema } from '../../src/config/schema.ts';
@@ -62,9 +63,13 @@ export function workflowsSchemaFile(): string {
   return `${JSON.stringify(workflowsEditorSchema(), null, 2)}\n`;
 }
 
-/** docs/reference/broker.md: every key of the broker's two files. */
+/** docs/reference/broker.md: every key of the broker's two files, and its refusals. */
 export function brokerPage(): string {
-  return `<!-- Generated from src/config/broker_schema.ts and src/config/workflows_schema.ts by npm run generate. -->
+  const reasons = Object.entries(BROKER_REASONS).map(
+    ([name, { status, error, title, specification, advice }]) =>
+      `| \`broker.${name}\` | ${status} \`${error}\` | ${title} | ${advice} | ${specification} |`,
+  );
+  return `<!-- Generated from src/config/broker_schema.ts, src/config/workflows_schema.ts and src/broker/reasons.ts by npm run generate. -->
 # Configuration of the broker
 
 One YAML file for \`sallyport broker --config FILE\`, strict and read like [that of the gateway](configuration.md). How the parts fit together:
@@ -75,7 +80,16 @@ ${table(brokerEditorSchema() as Node)}
 
 \`workflows_file\`, read again when it changes. A file that cannot be used is refused with file, line and key in the log, and the one before stays.
 
-${table(workflowsEditorSchema() as Node)}`;
+${table(workflowsEditorSchema() as Node)}
+## Refusals
+
+The answer is JSON with \`error\` and \`error_description\` (RFC 6749 §5.2) and \`reason\`; the record of the request holds the same reason. Each with 503 or 429 says \`Retry-After\`.
+What the authorization server says of a request or its proof is passed on with its own \`error\`, as \`broker.server_refused\`.
+
+| reason | answer | meaning | what to do | specification |
+|---|---|---|---|---|
+${reasons.join('\n')}
+`;
 }
 
 /** A schema as a table of its keys. */

@@ -1,3 +1,4 @@
+import { brokerFamilies } from '../../src/broker/broker_metrics.ts';
 import { createMetrics } from '../../src/telemetry/metrics.ts';
 import type { MetricSources } from '../../src/telemetry/source_metrics.ts';
 
@@ -12,14 +13,18 @@ const SOURCES: MetricSources = {
   connections: () => 0,
 };
 
-/** docs/reference/metrics.md: every metric of the gateway, from the help texts that /metrics itself shows. */
+/** docs/reference/metrics.md: every metric of the gateway and of the broker, from the help texts that /metrics itself shows. */
 export async function metricsPage(): Promise<string> {
   const { body } = await createMetrics({ version: '', sources: SOURCES, process: false }).render();
   const types = new Map([...body.matchAll(/^# TYPE (\S+) (\S+)$/gm)].map(([, name, type]) => [name, type]));
   const rows = [...body.matchAll(/^# HELP (\S+) (.*)$/gm)].map(
     ([, name, help]) => `| \`${name}\` | ${types.get(name)} | ${help} |`,
   );
-  return `<!-- Generated from src/telemetry by npm run generate. -->
+  // Nothing is read before a scrape.
+  const broker = brokerFamilies({} as Parameters<typeof brokerFamilies>[0]).map(
+    ({ name, type, help }) => `| \`${name}\` | ${type} | ${help} |`,
+  );
+  return `<!-- Generated from src/telemetry and src/broker/broker_metrics.ts by npm run generate. -->
 # Metrics
 
 \`/metrics\` on the admin port, in the format of Prometheus; with several processes it is one page for all of them. Labels are bounded: routes and operations come
@@ -31,5 +36,16 @@ ${rows.sort().join('\n')}
 
 To alert on: \`sallyport_replay_store_up == 0\`, \`sallyport_records_available == 0\`, an increase of \`sallyport_policy_reloads_total{outcome="failure"}\`, of
 \`sallyport_replay_losses_total\`, and of \`sallyport_requests_total{status_class="5xx"}\`.
+
+## The broker
+
+\`/metrics\` on its own admin port. Reasons are those of [its closed list](broker.md#refusals).
+
+| name | type | meaning |
+|---|---|---|
+${broker.sort().join('\n')}
+
+To alert on: \`sallyport_broker_authserver_known == 0\`, \`sallyport_broker_endings_up == 0\`, \`sallyport_broker_endings_owed > 0\` that lasts, \`sallyport_broker_workflows_refused == 1\`, and an increase of
+\`sallyport_broker_token_requests_total\` with \`outcome\` \`identity_used\`, \`state_unwritable\`, \`records_unwritable\`, \`client_refused\` or \`token_unbound\`.
 `;
 }

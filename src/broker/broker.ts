@@ -1,6 +1,4 @@
-import { mkdirSync, statSync } from 'node:fs';
 import type { Server } from 'node:http';
-import { join } from 'node:path';
 import { type RunningAdmin, startAdmin } from '../admin/admin.ts';
 import type { BrokerConfig } from '../config/broker_schema.ts';
 import type { FileWatch } from '../files/watch.ts';
@@ -11,20 +9,10 @@ import { type Answer, createPlainServer } from '../net/plain_server.ts';
 import { stopServer } from '../net/stop.ts';
 import { readServerTls } from '../net/tls.ts';
 import { watchTls } from '../net/tls_watch.ts';
-import { WorkloadIssuers } from '../oauth/workload_identity.ts';
 import type { Log } from '../telemetry/log.ts';
-import { ClientStates } from './client_state.ts';
-import { WorkflowClients } from './clients.ts';
-import { Endings } from './endings.ts';
 import { makeEndpoints } from './endpoints.ts';
-import { JobEnd } from './job_end.ts';
-import { Jobs } from './jobs.ts';
-import { Records } from './records.ts';
-import { AuthorizationServer } from './server.ts';
-import { TokenEndpoint } from './token_endpoint.ts';
-import { TokenIssuer } from './token_issuer.ts';
-import { type BrokerParts, viewOf } from './view.ts';
-import { Workflows } from './workflows.ts';
+import { startParts } from './parts.ts';
+import { viewOf } from './view.ts';
 
 /** What a broker is started with. */
 export interface BrokerOptions {
@@ -47,9 +35,6 @@ export interface RunningBroker {
   /** Finishes what is under way within the grace time. @returns false when something had to be cut */
   close(): Promise<boolean>;
 }
-
-/** Milliseconds that a start waits for the authorization server and the first clients. */
-const START_WAIT_MS = 3000;
 
 /**
  * Starts the broker. What is wrong with its files ends it before anything listens; an authorization server that is down does not.
@@ -83,7 +68,7 @@ export async function startBroker(options: BrokerOptions): Promise<RunningBroker
   const close = async () => {
     watch?.close();
     const whole = await stopServer(server, { graceMs: config.limits.stop_grace_ms, busy: () => parts.tokens.size > 0 });
-    await closeParts(parts);
+    await parts.close();
     await admin?.close();
     return whole;
   };
@@ -121,81 +106,4 @@ async function open(server: Server, { listen: at, public_origin: given }: Broker
   const port = await listen(server, at.address, at.port);
   const listening = authorityOf(at.address, port);
   return { listening, origin: given ?? `${at.tls === undefined ? 'http' : 'https'}://${listening}` };
-}
-
-/** Starts everything that lives beside the requests. */
-async function startParts(
-  config: BrokerConfig,
-  { log, clock, version }: { readonly log: Log; readonly clock: Clock; readonly version: string },
-): Promise<BrokerParts> {
-  const folder = stateFolder(config.state_folder);
-  const jobs = new Jobs(join(folder, 'jobs.json'), config.jobs, clock);
-  const states = new ClientStates(join(folder, 'clients.json'));
-  await Promise.all([jobs.save(), states.save()]); // That they can be written is known now.
-  const records = new Records(config.records_file ?? null, clock);
-  await records.start();
-  const endings = await Endings.start(config.ended_jobs, { clock, log, known: () => jobs.endedKeys() });
-  let workflows: Workflows;
-  try {
-    workflows = new Workflows(config.workflows_file, log);
-  } catch (error) {
-    await endings.close();
-    throw error;
-  }
-  const server = new AuthorizationServer(config.authorization_server, log);
-  const issuers = new WorkloadIssuers(config.workload_issuers, { clock });
-  const clients = new WorkflowClients({ config, workflows, server, states, clock, log });
-  const issuer = new TokenIssuer({ config, server, clients, clock, log });
-  const { requests_per_job: requestsPerJob } = config.limits;
-  const tokens = new TokenEndpoint({
-    issuers,
-    workflows,
-    server,
-    issuer,
-    jobs,
-    endings,
-    records,
-    requestsPerJob,
-    clock,
-    log,
-  });
-  const ends = new JobEnd({ jobs, endings, workflows, issuer, records, clock, log });
-  await ends.endOverdue();
-  // The first jobs need not wait for what can be had; what is down is found later.
-  const found = server.start().then(() => clients.reconcile());
-  await Promise.race([
-    Promise.all([found, issuers.settled()]),
-    new Promise((resolve) => setTimeout(resolve, START_WAIT_MS).unref()),
-  ]);
-  return { version, server, workflows, clients, issuers, issuer, tokens, jobs, ends, endings, records };
-}
-
-async function closeParts({
-  workflows,
-  server,
-  issuers,
-  clients,
-  issuer,
-  ends,
-  endings,
-  records,
-  jobs,
-}: BrokerParts): Promise<void> {
-  workflows.close();
-  server.close();
-  issuers.close();
-  issuer.queue.close();
-  ends.close();
-  await clients.close();
-  await endings.close();
-  await jobs.save().catch(() => undefined);
-  await records.close().catch(() => undefined);
-}
-
-/** @throws Error when others may look into it */
-function stateFolder(folder: string): string {
-  mkdirSync(folder, { recursive: true, mode: 0o700 });
-  if ((statSync(folder).mode & 0o077) !== 0)
-    throw new Error(`state_folder: others may read ${folder}, which holds private keys; chmod 700 ${folder}`);
-  return folder;
 }

@@ -1,5 +1,5 @@
 import type { MetricFamily, Sample } from '../telemetry/metric_family.ts';
-import type { BrokerParts } from './view.ts';
+import type { BrokerParts } from './parts.ts';
 
 /** What the families read. */
 type Measured = Pick<
@@ -23,7 +23,7 @@ export function brokerFamilies({
   return [
     counter(
       'sallyport_broker_token_requests_total',
-      'Token requests by outcome: issued, or the error code of the refusal.',
+      'Token requests by outcome: issued, or the reason of the refusal.',
       () => [...tokens.counts].map(([outcome, value]) => ({ labels: { outcome }, value })),
     ),
     gauge('sallyport_broker_requests_under_way', 'Token requests under way.', () => one(tokens.size)),

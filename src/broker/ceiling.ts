@@ -20,7 +20,7 @@ export function narrow(workflow: WorkflowConfig, ask: TokenAsk): Outcome<Narrowe
     ask.resources.length === 0
       ? defaultResource(workflow)
       : ask.resources.filter((one) => workflow.resources.includes(one));
-  if (resources === null) return refuse(400, 'invalid_target', 'Say which resource: the workflow has several.');
+  if (resources === null) return refuse('resource_needed');
   if (resources.length === 0) return beyond('resource: none of those asked for is among the resources of the workflow');
   const said = ask.scopes !== null || ask.details !== null;
   const scopes = said ? (ask.scopes ?? []).filter((scope) => workflow.scopes.includes(scope)) : workflow.scopes;
@@ -40,5 +40,5 @@ function defaultResource({ resources }: WorkflowConfig): readonly string[] | nul
 }
 
 function beyond(what: string) {
-  return refuse(403, 'access_denied', `Nothing of the request is within the ceiling of the workflow. ${what}.`);
+  return refuse('beyond_ceiling', { detail: what });
 }

@@ -1,5 +1,6 @@
 import type { JWK } from 'jose';
 import { StateFile } from '../net/state_file.ts';
+import { isJsonObject, type JsonObject } from '../oauth/strict_json.ts';
 
 /** A client that the broker registered for a workflow, with its private keys. Times in milliseconds since the Unix epoch. */
 export interface ClientState {
@@ -16,6 +17,8 @@ export interface ClientState {
   rotatedAt: number;
   /** Digest of the metadata that is registered; empty: to be registered again. */
   registered: string;
+  /** A registration with these keys was begun, and what came of it is not known: the process ended, or no answer came. */
+  attempted: boolean;
 }
 
 /** The registered clients in a file of mode 0600. */
@@ -58,13 +61,16 @@ export class ClientStates {
 }
 
 function isClient(value: unknown): value is ClientState {
-  const { workflow, clientId, keys, signs, issuer } = (value ?? {}) as Partial<ClientState>;
+  if (!isJsonObject(value)) return false;
+  const { management, keys, signs, rotatedAt, attempted } = value;
   return (
-    typeof workflow === 'string' &&
-    typeof issuer === 'string' &&
-    typeof clientId === 'string' &&
-    typeof signs === 'string' &&
+    ['workflow', 'issuer', 'clientId', 'registered'].every((name) => typeof value[name] === 'string') &&
+    (management === null ||
+      (isJsonObject(management) && typeof management['uri'] === 'string' && typeof management['token'] === 'string')) &&
     Array.isArray(keys) &&
-    keys.some((key) => key?.kid === signs && typeof key.d === 'string')
+    keys.every((key: unknown) => isJsonObject(key) && typeof key['kid'] === 'string' && typeof key['d'] === 'string') &&
+    keys.some((key: JsonObject) => key['kid'] === signs) &&
+    Number.isFinite(rotatedAt) &&
+    typeof attempted === 'boolean'
   );
 }

@@ -5,7 +5,7 @@ import { hasBody, readBody } from '../net/read_body.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { JobEnd } from './job_end.ts';
 import type { Jobs } from './jobs.ts';
-import { granted, type Outcome, type Refusal, refuse, unavailable } from './refusal.ts';
+import { granted, type Outcome, type Refusal, refuse, refuseFor } from './refusal.ts';
 import type { AuthorizationServer } from './server.ts';
 import type { TokenEndpoint } from './token_endpoint.ts';
 
@@ -39,7 +39,7 @@ export function makeEndpoints(options: EndpointsOptions): Answer {
     answer(options, request)
       .catch((error: unknown) => {
         options.log.error({ err: error }, 'a request failed unexpectedly');
-        return replyOf(refuse(500, 'server_error', 'The broker failed unexpectedly; its log says why.'));
+        return replyOf(refuse('unexpected'));
       })
       .then((reply) => send(request, response, reply))
       .catch(() => request.destroy());
@@ -53,11 +53,11 @@ async function answer(options: EndpointsOptions, request: IncomingMessage): Prom
   if (path === METADATA) return allowed(request, ['GET', 'HEAD']) ?? describe(options);
   if (path === '/token') return allowed(request, ['POST']) ?? serveToken(options, request);
   if (end !== null) return allowed(request, ['POST']) ?? serveEnd(options, request, { id: end[1] ?? '', path });
-  return replyOf(refuse(404, 'not_found', 'There are /token, /jobs/JOB/end and /.well-known/sallyport-broker.'));
+  return replyOf(refuse('endpoint_unknown'));
 }
 
 function describe({ origin, server: { endpoints } }: EndpointsOptions): Reply {
-  if (endpoints === null) return replyOf(unavailable('The authorization server is not known yet.', 2));
+  if (endpoints === null) return replyOf(refuseFor(2, 'server_unknown'));
   return {
     status: 200,
     headers: { 'cache-control': 'max-age=60' },
@@ -75,8 +75,7 @@ async function serveToken({ tokens }: EndpointsOptions, request: IncomingMessage
   const body = await readForm(request);
   if (!body.ok) return replyOf(body);
   const authorizations = fields(request, 'authorization');
-  if (authorizations.length > 1)
-    return replyOf(refuse(400, 'invalid_request', 'Send exactly one Authorization header.'));
+  if (authorizations.length > 1) return replyOf(refuse('authorization_repeated'));
   const outcome = await tokens.serve({
     identityToken: /^bearer +([\w.~+/-]+=*)$/i.exec(authorizations[0] ?? '')?.[1] ?? null,
     proof: single(fields(request, 'dpop')),
@@ -97,13 +96,13 @@ async function serveEnd(
   const authorization = single(fields(request, 'authorization'));
   if (engine !== null && authorization !== null) {
     const verdict = engine.judge(authorization);
-    if (verdict === 'unavailable') return replyOf(unavailable('The API token of the engine cannot be read.', 5));
+    if (verdict === 'unavailable') return replyOf(refuseFor(5, 'engine_token_unavailable'));
     if (verdict !== 'good') {
       const headers = { 'www-authenticate': 'Bearer realm="sallyport broker", error="invalid_token"' };
-      return replyOf({ ...refuse(401, 'invalid_token', 'The API token of the engine is another.'), headers });
+      return replyOf(refuse('engine_token_wrong', { headers }));
     }
     const job = jobs.find(id);
-    if (job === undefined) return replyOf(refuse(404, 'not_found', 'There is no such job here, or it ended long ago.'));
+    if (job === undefined) return replyOf(refuse('job_unknown'));
     return { status: (await ends.end(job, 'engine', body.value)) ? 204 : 202 };
   }
   const job = await ends.authenticate(id, single(fields(request, 'dpop')), origin + path);
@@ -113,9 +112,9 @@ async function serveEnd(
 
 async function readForm(request: IncomingMessage): Promise<Outcome<Buffer>> {
   const type = request.headers['content-type']?.split(';', 1)[0]?.trim().toLowerCase();
-  if (type !== FORM) return refuse(400, 'invalid_request', `Send a form: Content-Type: ${FORM}.`);
+  if (type !== FORM) return refuse('form_expected', { detail: `Content-Type: ${FORM}` });
   const body = await readBody(request, BODY_BYTES);
-  return body === null ? refuse(413, 'invalid_request', `The body may have ${BODY_BYTES} bytes.`) : granted(body);
+  return body === null ? refuse('body_too_large', { detail: `it may have ${BODY_BYTES} bytes` }) : granted(body);
 }
 
 /** The values of a field, each line by itself: node:http would join or drop them. */
@@ -129,12 +128,12 @@ function single(values: readonly string[]): string | null {
 
 function allowed(request: IncomingMessage, methods: readonly string[]): Reply | null {
   if (methods.includes(request.method ?? '')) return null;
-  const refusal = refuse(405, 'method_not_allowed', `The methods here are ${methods.join(', ')}.`);
-  return replyOf({ ...refusal, headers: { allow: methods.join(', ') } });
+  const allow = methods.join(', ');
+  return replyOf(refuse('method_not_allowed', { detail: `use ${allow}`, headers: { allow } }));
 }
 
-function replyOf({ status, error, description, headers = {} }: Refusal): Reply {
-  return { status, body: { error, error_description: description }, headers };
+function replyOf({ reason, status, error, description, headers = {} }: Refusal): Reply {
+  return { status, body: { error, error_description: description, reason: `broker.${reason}` }, headers };
 }
 
 function send(request: IncomingMessage, response: ServerResponse, { status, body, headers }: Reply): void {

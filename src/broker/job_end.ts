@@ -2,7 +2,8 @@ import type { Clock } from '../kernel/clock.ts';
 import { verifyProof } from '../oauth/verify_proof.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { Endings } from './endings.ts';
-import { type BrokerJob, endedKeyOf, type Jobs } from './jobs.ts';
+import { endedKeyOf, type Jobs } from './jobs.ts';
+import type { BrokerJob } from './jobs_file.ts';
 import type { Records } from './records.ts';
 import { granted, type Outcome, type Refusal, refuse } from './refusal.ts';
 import type { TokenIssuer } from './token_issuer.ts';
@@ -49,7 +50,7 @@ export class JobEnd {
 
   /** Whether this proof, for this URL, was made with the key of this job. The identity token may have expired by then; the key has not. */
   async authenticate(id: string, proof: string | null, url: string): Promise<Outcome<BrokerJob>> {
-    if (proof === null) return unproven('Send exactly one DPoP header, with a proof of the key of the job.');
+    if (proof === null) return unproven('send exactly one DPoP header');
     const { clock, jobs } = this.#options;
     const seen = await verifyProof(proof, {
       method: 'POST',
@@ -59,11 +60,10 @@ export class JobEnd {
       leewaySeconds: LEEWAY,
       clock,
     });
-    if (!seen.ok) return unproven(`The proof is refused: ${seen.problem}.`);
+    if (!seen.ok) return unproven(seen.problem);
     const job = jobs.find(id);
-    if (job === undefined) return refuse(404, 'not_found', 'There is no such job here, or it ended long ago.');
-    if (job.thumbprint !== seen.value.thumbprint)
-      return unproven('The proof was made with another key than that of the job.');
+    if (job === undefined) return refuse('job_unknown');
+    if (job.thumbprint !== seen.value.thumbprint) return unproven('the proof was made with another key');
     return granted(job);
   }
 
@@ -126,7 +126,7 @@ export class JobEnd {
   }
 }
 
-function unproven(description: string): Refusal {
+function unproven(detail: string): Refusal {
   const headers = { 'www-authenticate': `DPoP algs="${END_ALGORITHMS.join(' ')}", error="invalid_dpop_proof"` };
-  return { ...refuse(401, 'invalid_dpop_proof', description), headers };
+  return refuse('end_unproven', { detail, headers });
 }

@@ -4,32 +4,11 @@ import type { EndedKey } from '../ended_jobs/ended_keys.ts';
 import type { Clock } from '../kernel/clock.ts';
 import { StateFile } from '../net/state_file.ts';
 import { sha256Base64url } from '../oauth/thumbprint.ts';
-import { CLOCK_SKEW_SECONDS, type WorkloadIdentity } from '../oauth/workload_identity.ts';
-import { granted, type Outcome, refuse, unauthenticated, unavailable } from './refusal.ts';
-
-/** One job: a key, and whose it is. All times in milliseconds since the Unix epoch. Holds no token. */
-export interface BrokerJob {
-  readonly id: string;
-  /** Of the key that its tokens are bound to. */
-  readonly thumbprint: string;
-  readonly issuer: string;
-  readonly subject: string;
-  readonly runId: string | null;
-  readonly repository: string | null;
-  workflow: string;
-  readonly startedAt: number;
-  /** When it ends by itself. */
-  readonly deadline: number;
-  /** When its last token expires; 0 when it has none. */
-  tokensUntil: number;
-  endedAt: number | null;
-}
-
-/** An identity token is good again only with the key of its first use. */
-interface UsedIdentity {
-  readonly thumbprint: string;
-  readonly until: number;
-}
+import type { WorkloadIdentity } from '../oauth/workload_identity.ts';
+import { JobQuota, type QuotaBounds, type QuotaOwner } from './job_quota.ts';
+import { type BrokerJob, readJobsFile } from './jobs_file.ts';
+import { granted, type Outcome, refuse } from './refusal.ts';
+import { UsedIdentities } from './used_identities.ts';
 
 /** Milliseconds that a job is remembered after its end, so that a repeated end is answered alike. */
 const REMEMBERED_MS = 3_600_000;
@@ -42,7 +21,8 @@ const MARGIN_MS = 60_000;
 export class Jobs {
   readonly #byId = new Map<string, BrokerJob>();
   readonly #byKey = new Map<string, BrokerJob>();
-  readonly #used = new Map<string, UsedIdentity>();
+  readonly #used: UsedIdentities;
+  readonly #quota: JobQuota;
   readonly #file: StateFile;
   readonly #rules: BrokerConfig['jobs'];
   readonly #clock: Clock;
@@ -52,12 +32,22 @@ export class Jobs {
     this.#file = new StateFile(file);
     this.#rules = rules;
     this.#clock = clock;
+    const bounds = boundsOf(rules);
+    this.#quota = new JobQuota(bounds);
+    this.#used = new UsedIdentities(
+      {
+        all: bounds.all * IDENTITIES_PER_JOB,
+        run: bounds.run * IDENTITIES_PER_JOB,
+        workflow: bounds.workflow * IDENTITIES_PER_JOB,
+      },
+      clock,
+    );
     const kept = this.#file.read();
     if (kept !== undefined) this.#restore(kept, file);
   }
 
   get live(): number {
-    return [...this.#byId.values()].filter(({ endedAt }) => endedAt === null).length;
+    return this.all.filter(({ endedAt }) => endedAt === null).length;
   }
 
   get all(): readonly BrokerJob[] {
@@ -68,51 +58,54 @@ export class Jobs {
     return this.#byId.get(id);
   }
 
-  /**
-   * Binds an identity token to the key that it first came with. Whoever has only the token and shows another key is refused, since either of
-   * the two stole it.
-   */
-  bind({ useId, expiresAt }: WorkloadIdentity, thumbprint: string): Outcome<null> {
-    const known = this.#used.get(useId);
-    if (known !== undefined && known.thumbprint !== thumbprint) {
-      return unauthenticated('invalid_token', 'The identity token was used before with another key.');
-    }
-    if (known !== undefined) return granted(null);
-    if (this.#used.size >= this.#rules.limit * IDENTITIES_PER_JOB) return unavailable('Too many jobs are running.', 5);
-    this.#used.set(useId, { thumbprint, until: (Math.ceil(expiresAt) + CLOCK_SKEW_SECONDS) * 1000 });
-    return granted(null);
+  /** Binds an identity token to the key that it first came with. Refuses with `identity_used`, `jobs_of_run`, `jobs_of_workflow`, `jobs_full`. */
+  bind(identity: WorkloadIdentity, thumbprint: string, workflow: WorkflowConfig): Outcome<null> {
+    const { issuer, subject, job } = identity;
+    const run = runOf({ issuer, subject, runId: job.run_id });
+    return this.#used.bind(identity, thumbprint, { run, workflow: workflow.name });
   }
 
-  /** Finds or begins the job of a key. Refuses a key of another job, of one that has ended, and one job more than there may be. */
+  /**
+   * Finds or begins the job of a key. Refuses a key of another job (`key_of_another_job`), of one that has ended (`job_ended`), and one job more
+   * than there may be (`jobs_of_run`, `jobs_of_workflow`, `jobs_full`).
+   */
   admit(identity: WorkloadIdentity, thumbprint: string, workflow: WorkflowConfig): Outcome<BrokerJob> {
-    const now = this.#clock();
     const { issuer, subject, job } = identity;
     const known = this.#byKey.get(thumbprint);
-    if (known === undefined) {
-      if (this.#byId.size >= this.#rules.limit) return unavailable('Too many jobs are running.', 5);
-      const lifetime = workflow.job_lifetime_seconds ?? this.#rules.lifetime_seconds;
-      const begun: BrokerJob = {
-        id: sha256Base64url(JSON.stringify([issuer, subject, job.run_id, thumbprint])),
-        thumbprint,
-        issuer,
-        subject,
-        runId: job.run_id,
-        repository: job.repository,
-        workflow: workflow.name,
-        startedAt: now,
-        deadline: now + lifetime * 1000,
-        tokensUntil: 0,
-        endedAt: null,
-      };
-      this.#remember(begun);
-      return granted(begun);
-    }
+    if (known === undefined) return this.#begin(identity, thumbprint, workflow);
     if (known.issuer !== issuer || known.subject !== subject || known.runId !== job.run_id) {
-      return refuse(403, 'access_denied', 'The key of the proof is that of another job.');
+      return refuse('key_of_another_job');
     }
-    if (known.endedAt !== null || known.deadline <= now) return refuse(403, 'access_denied', 'The job has ended.');
-    known.workflow = workflow.name;
+    if (known.endedAt !== null || known.deadline <= this.#clock()) return refuse('job_ended');
+    if (known.workflow !== workflow.name) {
+      this.#quota.remove(ownerOf(known));
+      known.workflow = workflow.name;
+      this.#quota.add(ownerOf(known));
+    }
     return granted(known);
+  }
+
+  #begin(identity: WorkloadIdentity, thumbprint: string, workflow: WorkflowConfig): Outcome<BrokerJob> {
+    const now = this.#clock();
+    const { issuer, subject, job } = identity;
+    const lifetime = workflow.job_lifetime_seconds ?? this.#rules.lifetime_seconds;
+    const begun: BrokerJob = {
+      id: sha256Base64url(JSON.stringify([issuer, subject, job.run_id, thumbprint])),
+      thumbprint,
+      issuer,
+      subject,
+      runId: job.run_id,
+      repository: job.repository,
+      workflow: workflow.name,
+      startedAt: now,
+      deadline: now + lifetime * 1000,
+      tokensUntil: 0,
+      endedAt: null,
+    };
+    const full = this.#quota.refusal(ownerOf(begun));
+    if (full !== null) return full;
+    this.#remember(begun);
+    return granted(begun);
   }
 
   /** Notes that a job got a token. @param expiresAt milliseconds since the Unix epoch */
@@ -149,34 +142,40 @@ export class Jobs {
       if (job.endedAt === null || job.endedAt + REMEMBERED_MS > now || endedKeyOf(job).expiresAt > now) continue;
       this.#byId.delete(job.id);
       this.#byKey.delete(job.thumbprint);
+      this.#quota.remove(ownerOf(job));
     }
-    for (const [id, { until }] of this.#used) if (until < now) this.#used.delete(id);
+    this.#used.forget();
   }
 
   /** Resolves when everything up to now is on the disk. */
   save(): Promise<void> {
-    return this.#file.write(() => ({ version: 1, jobs: this.all, used: [...this.#used] }));
+    return this.#file.write(() => ({ version: 1, jobs: this.all, used: this.#used.all }));
   }
 
   #remember(job: BrokerJob): void {
     this.#byId.set(job.id, job);
     this.#byKey.set(job.thumbprint, job);
+    this.#quota.add(ownerOf(job));
   }
 
   #restore(kept: unknown, file: string): void {
-    const { version, jobs, used } = (kept ?? {}) as {
-      version?: unknown;
-      jobs?: BrokerJob[];
-      used?: [string, UsedIdentity][];
-    };
-    if (version !== 1 || !Array.isArray(jobs) || !Array.isArray(used)) {
-      throw new Error(
-        `${file}: not what this program wrote; restore it, or move it away to start without it (running jobs cannot be ended then)`,
-      );
-    }
+    const { jobs, used } = readJobsFile(kept, file);
     for (const job of jobs) this.#remember(job);
-    for (const [id, use] of used) this.#used.set(id, use);
+    for (const [id, use] of used) this.#used.restore(id, use);
   }
+}
+
+function boundsOf({ limit: all, limit_per_run: run, limit_per_workflow: workflow }: BrokerConfig['jobs']): QuotaBounds {
+  return { all, run, workflow: workflow ?? Math.ceil(all / 2) };
+}
+
+/** One run of a CI system; where it names none, everything of one subject. */
+function runOf({ issuer, subject, runId }: Pick<BrokerJob, 'issuer' | 'subject' | 'runId'>): string {
+  return sha256Base64url(JSON.stringify(runId === null ? [issuer, null, subject] : [issuer, runId]));
+}
+
+function ownerOf(job: BrokerJob): QuotaOwner {
+  return { run: runOf(job), workflow: job.workflow };
 }
 
 /** The key of a job, and until when it must be refused. */

@@ -1,15 +1,18 @@
 import { createHash } from 'node:crypto';
+import type { WorkflowConfig } from '../config/workflows_schema.ts';
 import type { Clock } from '../kernel/clock.ts';
 import { verifyProof } from '../oauth/verify_proof.ts';
 import type { WorkloadIdentity, WorkloadIssuers } from '../oauth/workload_identity.ts';
 import type { Log } from '../telemetry/log.ts';
 import { type NarrowedRequest, narrow } from './ceiling.ts';
 import type { Endings } from './endings.ts';
-import { type BrokerJob, endedKeyOf, type Jobs } from './jobs.ts';
+import { endedKeyOf, type Jobs } from './jobs.ts';
+import type { BrokerJob } from './jobs_file.ts';
 import type { Records } from './records.ts';
-import { granted, type Outcome, refuse, unauthenticated, unavailable } from './refusal.ts';
+import { granted, type Outcome, refuse, refuseFor, unauthenticated } from './refusal.ts';
 import type { AuthorizationServer } from './server.ts';
 import type { GrantedToken, TokenIssuer } from './token_issuer.ts';
+import { type Noted, recordOf } from './token_record.ts';
 import { readTokenRequest } from './token_request.ts';
 import { checkEnvironment, type Workflows, workflowOf } from './workflows.ts';
 
@@ -46,15 +49,6 @@ export interface TokenEndpointOptions {
 const PROOF_AGE = 300;
 /** Seconds that a token is thought to live when its server does not say. */
 const UNSAID_LIFETIME = 86_400;
-
-/** What is known of a request so far, for its record. */
-interface Noted {
-  identity?: WorkloadIdentity;
-  thumbprint?: string;
-  workflow?: string;
-  job?: BrokerJob;
-  narrowed?: NarrowedRequest;
-}
 
 /**
  * `POST /token`: authenticates the job by its identity token and its key, narrows what it asks for to the ceiling of its workflow, and has the
@@ -94,12 +88,13 @@ export class TokenEndpoint {
     let outcome = await this.#authorize(arrival, noted);
     const { records, log } = this.#options;
     try {
-      await records.write({ event: outcome.ok ? 'token_issued' : 'token_refused', ...describe(noted, outcome) });
+      await records.write({ event: outcome.ok ? 'token_issued' : 'token_refused', ...recordOf(noted, outcome) });
     } catch (error) {
       log.error({ err: error }, 'a record could not be written, so no token is handed out');
-      outcome = unavailable('The broker cannot keep records at the moment.', 5);
+      if (outcome.ok) this.#withdraw(noted.workflow, String(outcome.value.body['access_token']));
+      outcome = refuseFor(5, 'records_unwritable');
     }
-    const name = outcome.ok ? 'issued' : outcome.error;
+    const name = outcome.ok ? 'issued' : outcome.reason;
     this.counts.set(name, (this.counts.get(name) ?? 0) + 1);
     return outcome;
   }
@@ -110,7 +105,7 @@ export class TokenEndpoint {
     if (!identified.ok) return identified;
     const identity = identified.value;
     noted.identity = identity;
-    if (server.endpoints === null) return unavailable('The authorization server is not known yet.', 2);
+    if (server.endpoints === null) return refuseFor(2, 'server_unknown');
     const ask = readTokenRequest(arrival.body);
     if (!ask.ok) return ask;
     const thumbprint = await this.#proveKey(arrival.proof, server.endpoints.token, server.endpoints.proofAlgorithms);
@@ -118,9 +113,9 @@ export class TokenEndpoint {
     noted.thumbprint = thumbprint.value;
     const workflow = workflowOf(workflows.all, identity, ask.value.workflow);
     if (!workflow.ok) return workflow;
-    noted.workflow = workflow.value.name;
+    noted.workflow = workflow.value;
     // Whoever runs jobs at the same CI system can show an identity token: only those of a workflow are remembered.
-    const bound = jobs.bind(identity, thumbprint.value);
+    const bound = jobs.bind(identity, thumbprint.value, workflow.value);
     if (!bound.ok) return bound;
     const environment = checkEnvironment(workflow.value, identity, ask.value.environment);
     if (!environment.ok) return environment;
@@ -139,29 +134,29 @@ export class TokenEndpoint {
     };
     return this.#limited(job.value, async () => {
       // On the disk before a token can exist: a crash must not leave one whose job nobody can end.
-      await jobs.save();
+      if (!(await this.#keepState())) return refuseFor(5, 'state_unwritable');
       const token = await this.#options.issuer.issue(request);
-      return token.ok ? this.#handOut(job.value, token.value, narrowed.value) : token;
+      if (!token.ok) return token;
+      const answer = await this.#handOut(job.value, token.value, narrowed.value);
+      if (!answer.ok) this.#withdraw(workflow.value, token.value.accessToken);
+      return answer;
     });
   }
 
   async #identify(token: string | null): Promise<Outcome<WorkloadIdentity>> {
     if (token === null) {
-      return unauthenticated('invalid_client', 'Present the identity token of the job: Authorization: Bearer.');
+      return unauthenticated('identity_missing');
     }
     const verified = await this.#options.issuers.verify(token);
     if (verified.ok) return granted(verified.value);
     if (verified.why === 'unavailable') {
-      return unavailable(
-        'The identity token cannot be verified at the moment.',
-        Math.ceil((verified.retryAfterMs ?? 1000) / 1000),
-      );
+      return refuseFor(Math.ceil((verified.retryAfterMs ?? 1000) / 1000), 'identity_unverifiable');
     }
-    return unauthenticated('invalid_token', `The identity token is refused: ${verified.problem}.`);
+    return unauthenticated('identity_refused', verified.problem);
   }
 
   async #proveKey(proof: string | null, url: string, algorithms: readonly string[]): Promise<Outcome<string>> {
-    if (proof === null) return refuse(400, 'invalid_dpop_proof', 'Send exactly one DPoP header.');
+    if (proof === null) return refuse('proof_missing');
     const { clock } = this.#options;
     const seen = await verifyProof(proof, {
       method: 'POST',
@@ -171,14 +166,12 @@ export class TokenEndpoint {
       leewaySeconds: PROOF_AGE,
       clock,
     });
-    if (!seen.ok)
-      return refuse(400, 'invalid_dpop_proof', `The proof for the token endpoint is refused: ${seen.problem}.`);
-    return granted(seen.value.thumbprint);
+    return seen.ok ? granted(seen.value.thumbprint) : refuse('proof_refused', { detail: seen.problem });
   }
 
   async #limited(job: BrokerJob, work: () => Promise<Outcome<TokenAnswer>>): Promise<Outcome<TokenAnswer>> {
     const running = this.#perJob.get(job.id) ?? 0;
-    if (running >= this.#options.requestsPerJob) return unavailable('The job has too many requests under way.', 1);
+    if (running >= this.#options.requestsPerJob) return refuseFor(1, 'requests_of_job');
     this.#perJob.set(job.id, running + 1);
     try {
       return await work();
@@ -189,19 +182,31 @@ export class TokenEndpoint {
     }
   }
 
-  /** A token that came after the job ended is not handed out, and its key stays refused for as long as the token lives. */
-  async #handOut(job: BrokerJob, token: GrantedToken, narrowed: NarrowedRequest): Promise<Outcome<TokenAnswer>> {
-    const { jobs, endings, clock, log } = this.#options;
-    jobs.issued(job, clock() + (token.expiresIn ?? UNSAID_LIFETIME) * 1000);
+  /** Whether what is known of jobs is on the disk. A token whose end could not be told after a restart is not asked for, or not handed out. */
+  async #keepState(): Promise<boolean> {
+    const { jobs, log } = this.#options;
     try {
       await jobs.save();
+      return true;
     } catch (error) {
       log.error({ err: error }, 'the state could not be written, so no token is handed out');
-      return unavailable('The broker cannot keep its state at the moment.', 5);
+      return false;
     }
+  }
+
+  /** A token that nobody got is of no use to anybody (RFC 7009). */
+  #withdraw(workflow: WorkflowConfig | undefined, token: string): void {
+    if (workflow !== undefined) void this.#options.issuer.revoke(workflow, token);
+  }
+
+  /** A token that came after the job ended is not handed out, and its key stays refused for as long as the token lives. */
+  async #handOut(job: BrokerJob, token: GrantedToken, narrowed: NarrowedRequest): Promise<Outcome<TokenAnswer>> {
+    const { jobs, endings, clock } = this.#options;
+    jobs.issued(job, clock() + (token.expiresIn ?? UNSAID_LIFETIME) * 1000);
+    if (!(await this.#keepState())) return refuseFor(5, 'state_unwritable');
     if (job.endedAt !== null) {
       void endings.end([endedKeyOf(job)]);
-      return refuse(403, 'access_denied', 'The job has ended.');
+      return refuse('job_ended');
     }
     return granted({
       body: {
@@ -215,34 +220,4 @@ export class TokenEndpoint {
       nonce: token.nonce,
     });
   }
-}
-
-/** What stands in the record of a request: who asked, for what, and what came of it. */
-function describe(
-  { identity, thumbprint, workflow, job, narrowed }: Noted,
-  outcome: Outcome<TokenAnswer>,
-): Record<string, unknown> {
-  return {
-    job_id: job?.id ?? null,
-    workflow: workflow ?? null,
-    issuer: identity?.issuer ?? null,
-    subject: identity?.subject ?? null,
-    run_id: identity?.job.run_id ?? null,
-    repository: identity?.job.repository ?? null,
-    repository_id: identity?.job.repository_id ?? null,
-    jkt: thumbprint ?? null,
-    asked:
-      narrowed === undefined
-        ? null
-        : { scopes: narrowed.scopes, authorization_details: narrowed.details, resources: narrowed.resources },
-    ...(outcome.ok
-      ? {
-          granted: {
-            scope: outcome.value.body['scope'],
-            authorization_details: outcome.value.body['authorization_details'] ?? null,
-          },
-          expires_at: job === undefined ? null : new Date(job.tokensUntil).toISOString(),
-        }
-      : { status: outcome.status, error: outcome.error, reason: outcome.description }),
-  };
 }

@@ -8,9 +8,11 @@ import { isJsonObject, type JsonObject } from '../oauth/strict_json.ts';
 import type { WorkloadIdentity } from '../oauth/workload_identity.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { NarrowedRequest } from './ceiling.ts';
-import type { WorkflowClient, WorkflowClients } from './clients.ts';
-import { type BrokerError, granted, type Outcome, type Refusal, refuse, unavailable } from './refusal.ts';
+import type { WorkflowClients } from './clients.ts';
+import type { BrokerError } from './reasons.ts';
+import { granted, type Outcome, type Refusal, refuse, refuseFor } from './refusal.ts';
 import type { AuthorizationServer, ServerEndpoints } from './server.ts';
+import type { WorkflowClient } from './static_clients.ts';
 import { QueueBusy, TokenQueue } from './token_queue.ts';
 
 /** One request for a token, narrowed. */
@@ -82,7 +84,7 @@ export class TokenIssuer {
       return await this.queue.run(() => this.#ask(request));
     } catch (error) {
       if (!(error instanceof QueueBusy)) throw error;
-      return unavailable(`The broker has too much to do: ${error.message}.`, error.retryAfter);
+      return refuseFor(error.retryAfter, 'queue_busy', error.message);
     }
   }
 
@@ -113,7 +115,7 @@ export class TokenIssuer {
     const { endpoints } = server;
     const client = await clients.use(workflow);
     if (endpoints === null || client === null) {
-      return unavailable('The workflow has no client at the authorization server yet.', USUAL_RETRY);
+      return refuseFor(USUAL_RETRY, 'client_missing');
     }
     const body = new URLSearchParams({ grant_type: 'client_credentials' });
     if (narrowed.scopes.length > 0) body.set('scope', narrowed.scopes.join(' '));
@@ -132,9 +134,10 @@ export class TokenIssuer {
     });
     if (!answer.ok) {
       this.#options.log.error({ problem: answer.problem }, 'the authorization server gave no answer');
-      return unavailable('The authorization server cannot be reached at the moment.', USUAL_RETRY);
+      return refuseFor(USUAL_RETRY, 'server_unreachable');
     }
-    return answer.status === 200 ? readGrant(answer, thumbprint) : this.#refusalOf(answer, workflow.name);
+    if (answer.status === 200) clients.trust(workflow);
+    return answer.status === 200 ? readGrant(answer, thumbprint) : this.#refusalOf(answer, workflow);
   }
 
   async #authentication(
@@ -151,7 +154,7 @@ export class TokenIssuer {
     };
   }
 
-  #refusalOf({ status, headers, value }: EndpointReply, workflow: string): Refusal {
+  #refusalOf({ status, headers, value }: EndpointReply, workflow: WorkflowConfig): Refusal {
     const { clock, log, clients } = this.#options;
     const { error, error_description: words } = (isJsonObject(value) ? value : {}) as Record<string, unknown>;
     const code = typeof error === 'string' && /^\w{1,64}$/.test(error) ? error : null;
@@ -159,22 +162,26 @@ export class TokenIssuer {
       const seconds = retryAfterOf(headers, clock(), LONGEST_PAUSE);
       if (seconds !== null) this.queue.pause(seconds);
       log.warn({ status, error: code, retry_after: seconds }, 'the authorization server is busy');
-      return unavailable('The authorization server is busy.', seconds ?? USUAL_RETRY);
+      return refuseFor(seconds ?? USUAL_RETRY, 'server_busy');
     }
     if (code !== null && RELAYED.has(code) && status < 500) {
       const nonce = headers.get('dpop-nonce');
-      const refusal = refuse(status === 403 ? 403 : 400, code as BrokerError, wordsOf(words, code));
-      return nonce === null ? refusal : { ...refusal, headers: { 'dpop-nonce': nonce } };
+      return {
+        ...refuse('server_refused', nonce === null ? {} : { headers: { 'dpop-nonce': nonce } }),
+        status: status === 403 ? 403 : 400,
+        error: code as BrokerError,
+        description: wordsOf(words, code),
+      };
     }
-    log.error({ status, error: code, workflow }, 'the authorization server refused the client of the workflow');
+    log.error(
+      { status, error: code, workflow: workflow.name },
+      'the authorization server refused the client of the workflow',
+    );
     if (code !== null && ABOUT_CLIENT.has(code)) {
       clients.doubt(workflow);
-      return unavailable(
-        'The authorization server refused the client of the workflow; it is looked after.',
-        USUAL_RETRY,
-      );
+      return refuseFor(USUAL_RETRY, 'client_refused');
     }
-    return refuse(502, 'server_error', 'The answer of the authorization server cannot be used.');
+    return refuse('server_unusable');
   }
 }
 
@@ -190,7 +197,7 @@ export function jobClaimsOf({ job }: WorkloadIdentity, { job_claims: stated }: W
 
 /** Only a token that is bound to the key of the job is handed on (RFC 9449 §5). */
 function readGrant({ value, headers }: EndpointReply, thumbprint: string): Outcome<GrantedToken> {
-  const unusable = refuse(502, 'server_error', 'The answer of the authorization server cannot be used.');
+  const unusable = refuse('server_unusable');
   if (!isJsonObject(value)) return unusable;
   const {
     access_token: accessToken,
@@ -201,11 +208,7 @@ function readGrant({ value, headers }: EndpointReply, thumbprint: string): Outco
   } = value;
   if (typeof accessToken !== 'string' || accessToken === '') return unusable;
   if (typeof type !== 'string' || type.toLowerCase() !== 'dpop' || !mayBeBoundTo(accessToken, thumbprint)) {
-    return refuse(
-      502,
-      'server_error',
-      'The authorization server gave a token that is not bound to the key of the job.',
-    );
+    return refuse('token_unbound');
   }
   return granted({
     accessToken,

@@ -31,23 +31,18 @@ const NOT_HERE = [
 
 const decoder = new TextDecoder('utf-8', { fatal: true });
 
-/** Reads the form of `POST /token`, strictly. Refuses with `invalid_request`, `invalid_scope`, `invalid_target` and `invalid_authorization_details`. */
+/** Reads the form of `POST /token`, strictly */
 export function readTokenRequest(body: Uint8Array): Outcome<TokenAsk> {
   const form = readForm(body);
-  if (form === null) return refuse(400, 'invalid_request', 'The body is not a form in UTF-8.');
+  if (form === null) return refuse('form_malformed');
   for (const name of ONCE) {
-    if (form.getAll(name).length > 1) return refuse(400, 'invalid_request', `The parameter ${name} is repeated.`);
+    if (form.getAll(name).length > 1) return refuse('parameter_repeated', { detail: name });
   }
   for (const name of NOT_HERE) {
-    if (form.has(name))
-      return refuse(
-        400,
-        'invalid_request',
-        `The parameter ${name} is not for the broker, which authenticates with its own key.`,
-      );
+    if (form.has(name)) return refuse('parameter_not_taken', { detail: name });
   }
   if ((form.get('grant_type') ?? 'client_credentials') !== 'client_credentials') {
-    return refuse(400, 'invalid_request', 'The only grant_type is client_credentials.');
+    return refuse('grant_type_other');
   }
   const scopes = readScopes(form.get('scope'));
   if (!scopes.ok) return scopes;
@@ -57,7 +52,7 @@ export function readTokenRequest(body: Uint8Array): Outcome<TokenAsk> {
   if (!resources.ok) return resources;
   const [workflow, environment] = [form.get('workflow'), form.get('environment')];
   if ((workflow ?? '').length > MOST.text || (environment ?? '').length > MOST.text) {
-    return refuse(400, 'invalid_request', 'A parameter is too long.');
+    return refuse('parameter_too_long');
   }
   return granted({ scopes: scopes.value, details: details.value, resources: resources.value, workflow, environment });
 }
@@ -79,18 +74,18 @@ function readScopes(text: string | null): Outcome<readonly string[] | null> {
   if (text === null || text === '') return granted(null);
   const scopes = text.split(' ');
   if (scopes.length > MOST.scopes || !scopes.every((scope) => /^[\x21\x23-\x5B\x5D-\x7E]{1,256}$/.test(scope))) {
-    return refuse(400, 'invalid_scope', 'scope is malformed: expected tokens parted by one space each.');
+    return refuse('scope_malformed');
   }
   return granted([...new Set(scopes)]);
 }
 
 function readResources(values: readonly string[]): Outcome<readonly string[]> {
   if (values.length > MOST.resources)
-    return refuse(400, 'invalid_target', `At most ${MOST.resources} resources are taken.`);
+    return refuse('resource_malformed', { detail: `at most ${MOST.resources} are taken` });
   for (const value of values) {
     // RFC 8707 §2: an absolute URI without fragment.
     if (value.length > MOST.text || !URL.canParse(value) || value.includes('#') || /\s/.test(value)) {
-      return refuse(400, 'invalid_target', 'resource is malformed: expected an absolute URI without fragment.');
+      return refuse('resource_malformed');
     }
   }
   return granted([...new Set(values)]);
@@ -99,7 +94,7 @@ function readResources(values: readonly string[]): Outcome<readonly string[]> {
 /** RFC 9396 §2: an array of objects, each with a type. What a type asks of its members beside that, the authorization server says. */
 function readDetails(text: string | null): Outcome<readonly Detail[] | null> {
   if (text === null || text === '') return granted(null);
-  const wrong = (why: string) => refuse(400, 'invalid_authorization_details', `authorization_details: ${why}.`);
+  const wrong = (why: string) => refuse('details_malformed', { detail: why });
   const json = parseStrictJson(text, { maxBytes: MOST.detailsBytes, maxDepth: 8 });
   if (!json.ok) return wrong(json.problem);
   if (!Array.isArray(json.value)) return wrong('expected a JSON array');

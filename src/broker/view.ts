@@ -1,32 +1,9 @@
 import type { AdminView } from '../admin/admin.ts';
 import type { AdminApi } from '../admin/api.ts';
-import type { WorkloadIssuers } from '../oauth/workload_identity.ts';
 import { createFamilyMetrics } from '../telemetry/metrics.ts';
 import { brokerFamilies } from './broker_metrics.ts';
-import type { WorkflowClients } from './clients.ts';
-import type { Endings } from './endings.ts';
-import type { JobEnd } from './job_end.ts';
-import type { BrokerJob, Jobs } from './jobs.ts';
-import type { Records } from './records.ts';
-import type { AuthorizationServer } from './server.ts';
-import type { TokenEndpoint } from './token_endpoint.ts';
-import type { TokenIssuer } from './token_issuer.ts';
-import type { Workflows } from './workflows.ts';
-
-/** The parts of a broker, as far as the admin port shows them. */
-export interface BrokerParts {
-  readonly version: string;
-  readonly server: AuthorizationServer;
-  readonly workflows: Workflows;
-  readonly clients: WorkflowClients;
-  readonly issuers: WorkloadIssuers;
-  readonly issuer: TokenIssuer;
-  readonly tokens: TokenEndpoint;
-  readonly jobs: Jobs;
-  readonly ends: JobEnd;
-  readonly endings: Endings;
-  readonly records: Records;
-}
+import type { BrokerJob } from './jobs_file.ts';
+import type { BrokerParts } from './parts.ts';
 
 /** What the admin port of a broker shows, and what its engine may do there. */
 export function viewOf(

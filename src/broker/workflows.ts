@@ -90,7 +90,7 @@ export function workflowOf(
   const workflow = candidates.find(({ match }) => matches(match, identity));
   if (workflow !== undefined) return granted(workflow);
   // The same words whether such a workflow exists, so that names cannot be tried out.
-  return refuse(403, 'access_denied', 'The job is of no workflow that is configured here, or not of the one it names.');
+  return refuse('workflow_unknown');
 }
 
 /**
@@ -103,14 +103,10 @@ export function checkEnvironment(
   said: string | null,
 ): Outcome<null> {
   if (said !== null && said !== job.environment) {
-    return refuse(
-      403,
-      'access_denied',
-      'The identity token of the job does not name the environment that it asks for.',
-    );
+    return refuse('environment_not_stated');
   }
   if (environments !== undefined && !environments.includes(job.environment ?? '')) {
-    return refuse(403, 'access_denied', 'The workflow serves other environments than that of the identity token.');
+    return refuse('environment_not_served');
   }
   return granted(null);
 }

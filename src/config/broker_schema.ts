@@ -77,7 +77,19 @@ const jobs = z.strictObject({
     .min(10)
     .max(1_000_000)
     .default(20_000)
-    .describe('Jobs that are remembered at most; then new ones get 503.'),
+    .describe('Jobs that are remembered at most; then new ones get 503. Those that have ended are for an hour.'),
+  limit_per_run: z
+    .int()
+    .min(1)
+    .max(1_000_000)
+    .default(2000)
+    .describe('Of them those of one run, as its identity tokens name it; then 429. Each key of an agent is a job.'),
+  limit_per_workflow: z
+    .int()
+    .min(1)
+    .max(1_000_000)
+    .optional()
+    .describe('Of them those of one workflow; then 429. Absent: half of limit, so that no workflow takes all.'),
 });
 
 const keys = z.strictObject({

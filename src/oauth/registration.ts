@@ -75,11 +75,14 @@ export async function updateClient(
   return isGone(answer) ? { kind: 'gone' } : refusal(answer, 'the update of the client');
 }
 
-/** Deletes a client (RFC 7592 §2.3). @returns null when it is gone */
+/** What became of a deletion. `not_allowed`: the client may not delete itself, or nobody may (RFC 7592 §2.3). */
+export type DeletionOutcome = { readonly kind: 'gone' } | { readonly kind: 'not_allowed' } | RegistrationFailure;
+
+/** Deletes a client (RFC 7592 §2.3). */
 export async function deleteClient(
   management: ClientManagement,
   options: RegistrationOptions,
-): Promise<RegistrationFailure | null> {
+): Promise<DeletionOutcome> {
   const answer = await callEndpoint({
     url: management.uri,
     method: 'DELETE',
@@ -87,14 +90,17 @@ export async function deleteClient(
     timeoutMs: options.timeoutMs,
   });
   if (!answer.ok) return unavailable(answer);
-  return answer.status === 204 || answer.status === 200 || isGone(answer)
-    ? null
-    : refusal(answer, 'the deletion of the client');
+  if (answer.status === 204 || answer.status === 200 || isGone(answer)) return { kind: 'gone' };
+  if (answer.status === 403 || answer.status === 405) return { kind: 'not_allowed' };
+  return refusal(answer, 'the deletion of the client');
 }
 
-/** RFC 7592 §2.1 to §2.3: a client that does not exist is 401, and with others 404 or 403. */
+/**
+ * RFC 7592 §2.1 to §2.3: 401 when the client does not exist, or its token is not good any more, which comes to the same for whoever holds
+ * nothing else; with others 404. 403 is another thing: the client is there and may not do this.
+ */
 function isGone({ status }: EndpointReply): boolean {
-  return status === 401 || status === 403 || status === 404;
+  return status === 401 || status === 404;
 }
 
 function read(

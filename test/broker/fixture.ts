@@ -230,9 +230,14 @@ export class TestBroker {
       destination: { write: (line) => void this.lines.push(JSON.parse(line) as never) },
     });
     this.broker = await startBroker({ config, log, ...(clock === undefined ? {} : { clock }) });
+    await this.describe();
+    return this.broker;
+  }
+
+  /** Learns from the broker what jobs sign. */
+  async describe(): Promise<void> {
     const described = await this.get('/.well-known/sallyport-broker');
     this.tokenEndpoint = String(described.body['token_endpoint'] ?? this.tokenEndpoint);
-    return this.broker;
   }
 
   async get(path: string, headers: Record<string, string> = {}): Promise<Answered> {
