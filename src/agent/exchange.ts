@@ -48,8 +48,18 @@ type Outcome =
     }
   | { readonly kind: 'failed'; readonly error: Error; readonly stale: boolean };
 
-/** Passes one request on to the gateway with a token and a proof, and the answer back. Settles when both are through; never rejects. */
+/** Passes one request on to the gateway with a token and a proof, and the answer back. Settles when the answer has begun; never rejects. */
 export async function passOn(call: Call, context: CallContext): Promise<void> {
+  try {
+    await exchange(call, context);
+  } catch (error) {
+    // What nobody expected ends this request, and not the agent of the whole job.
+    context.notices.say(`${call.api.name}: a request failed unexpectedly: ${(error as Error).message}`);
+    call.request.socket.destroy();
+  }
+}
+
+async function exchange(call: Call, context: CallContext): Promise<void> {
   const { api, request, response, awaitsContinue } = call;
   const framing = framingOf(request.rawHeaders);
   if (framing === null) return refuse(request, response, 'request_malformed');
@@ -100,6 +110,7 @@ async function attemptOnce(call: Call, { key }: CallContext, { token, body }: At
   const { accessToken } = token;
   const proof = await gateway.memory.prove({ key, method, url: gateway.origin + target, accessToken });
   const headers = requestFields(request.rawHeaders, api.host, body, { accessToken, proof });
+  if (response.destroyed) return { kind: 'failed', error: new Error('the tool hung up'), stale: false };
   return new Promise((resolve) => {
     const sentAt = gateway.clock();
     let begun = false;
@@ -140,11 +151,13 @@ function answer(
   { notices }: CallContext,
   { answer: incoming, outgoing, token }: Extract<Outcome, { kind: 'answer' }> & { token: IssuedToken },
 ): void {
+  incoming.on('error', () => undefined);
+  // The tool hung up, or sent what is no HTTP behind its request, while the gateway answered.
+  if (response.destroyed) return void outgoing.destroy();
   const status = incoming.statusCode ?? 0;
   if (status === 401 && /\binvalid_token\b/.test(String(incoming.headers['www-authenticate']))) api.token.spoil(token);
   const method = String(request.method);
   problemIn(incoming, (problem) => notices.refusal({ api: api.name, method, target, problem, token }));
-  incoming.on('error', () => undefined);
   // Something of the tool's body is not read yet: what follows it is no request of its own.
   const unread = !request.complete;
   try {

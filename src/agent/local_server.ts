@@ -4,6 +4,7 @@ import type { Duplex } from 'node:stream';
 import { createHttpServer } from '../net/http_server.ts';
 import type { PeerUsers } from './peer_user.ts';
 import { refuse, refuseOnSocket } from './refusal.ts';
+import { Turns } from './turns.ts';
 
 /** What a local server hands on, once it is known that the right user is at the other end. None may throw. */
 export interface LocalHandlers {
@@ -49,30 +50,39 @@ export function createLocalServer(
   admission: Admission,
   changes: Partial<LocalLimits> = {},
 ): Server {
+  const turns = new Turns();
   const server = createHttpServer(
     {
       request: (caller, answer, awaitsContinue) => {
         // Without TLS of its own, the server hands on what node:http makes only.
         const request = caller as IncomingMessage;
         const response = answer as ServerResponse;
-        void admitted(request.socket, admission).then((may) => {
-          if (may) handlers.request(request, response, awaitsContinue);
-          else refuse(request, response, 'other_user');
-        });
+        void Promise.all([admitted(request.socket, admission), turns.begin(request, response)]).then(
+          ([may, goesOn]) => {
+            if (!goesOn) return;
+            if (!may) refuse(request, response, 'other_user');
+            else if (request.httpVersionMajor !== 1) refuse(request, response, 'request_malformed');
+            else handlers.request(request, response, awaitsContinue);
+          },
+        );
       },
       late: (request) => request.socket.destroy(),
       upgrade: (request, socket, head) => {
         socket.on('error', () => socket.destroy());
-        void admitted(request.socket, admission).then((may) => {
-          if (may) handlers.upgrade(request, socket, head);
-          else refuseOnSocket(socket, 'other_user');
+        void Promise.all([admitted(request.socket, admission), turns.begin(request, null)]).then(([may, goesOn]) => {
+          if (!goesOn) return void socket.destroy();
+          if (!may) refuseOnSocket(socket, 'other_user');
+          else if (request.httpVersionMajor !== 1) refuseOnSocket(socket, 'request_malformed');
+          else handlers.upgrade(request, socket, head);
         });
       },
       malformed: ({ code }, socket) => {
         const status = STATUS_OF[code ?? ''] ?? '400 Bad Request';
         const answer = `HTTP/1.1 ${status}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n`;
-        if (socket.writable) socket.end(answer, () => socket.destroy());
-        else socket.destroy();
+        turns.malformed(socket, () => {
+          if (socket.writable) socket.end(answer, () => socket.destroy());
+          else socket.destroy();
+        });
       },
       overloaded: (socket) => socket.destroy(),
     },

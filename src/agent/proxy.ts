@@ -124,7 +124,9 @@ export class ForwardProxy {
     const target = request.url ?? '';
     const hosts = hostsOf(request);
     if (origin === undefined || hosts.length !== 1 || !target.startsWith('/')) return 'request_malformed';
-    if (URL.parse(`${new URL(origin).protocol}//${hosts[0]}`)?.origin !== origin) return 'host_unknown';
+    const [host = ''] = hosts;
+    const named = /^[^@/?#\\\s]+$/.test(host) ? URL.parse(`${new URL(origin).protocol}//${host}`)?.origin : null;
+    if (named !== origin) return 'host_unknown';
     const api = apiFor(this.#options.apis, origin, target);
     return api === null ? 'not_an_api' : { api, target };
   }

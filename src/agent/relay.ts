@@ -81,6 +81,7 @@ export function relay({ origin, target, request, response, timeouts, awaitsConti
   response.once('close', () => outgoing.destroy());
   outgoing.once('response', (answer) => {
     answer.on('error', () => undefined);
+    if (response.destroyed) return void outgoing.destroy();
     try {
       response.sendDate = false;
       response.writeHead(

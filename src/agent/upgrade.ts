@@ -28,6 +28,16 @@ const KEEP_ALIVE_MS = 30_000;
 
 /** Switches a connection to WebSocket through the gateway, with a token and a proof; the bytes then pass both ways. Never rejects. */
 export async function passUpgrade(call: UpgradeCall, context: CallContext): Promise<void> {
+  try {
+    await exchange(call, context);
+  } catch (error) {
+    // What nobody expected ends this connection, and not the agent of the whole job.
+    context.notices.say(`${call.api.name}: an upgrade failed unexpectedly: ${(error as Error).message}`);
+    call.socket.destroy();
+  }
+}
+
+async function exchange(call: UpgradeCall, context: CallContext): Promise<void> {
   const { api, socket } = call;
   socket.on('error', () => socket.destroy());
   const token = await api.token.current().catch((error: Error) => {
