@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { resourceName, type ServiceConfig, type SettingProblem } from './service_schema.ts';
+import { resourceName } from './service_schema.ts';
 
 /** Where the policy comes from and how it is taken into use. */
 
@@ -116,7 +116,18 @@ export const entrypoint = z
 
 const shadow = z
   .strictObject({
-    path: path.describe('A folder of Rego: the candidate policy.'),
+    path: path
+      .optional()
+      .describe('The candidate: a folder of Rego, or a bundle.tar.gz of OPA. Either this or bundles.'),
+    bundles: z
+      .array(bundle)
+      .min(1)
+      .max(100)
+      .optional()
+      .describe(
+        'Bundles of OPA that make up the candidate together, got and verified as those of the live policy are.',
+      ),
+    signing: signing.optional().describe('How the bundle that path names must be signed.'),
     entrypoint: entrypoint.optional().describe('The rule that is asked. Absent: that of the live policy.'),
     data: z.array(path).default([]).describe('JSON or YAML files merged into its data, after those in the folder.'),
     sample: z
@@ -174,6 +185,8 @@ export type PolicyConfig = z.output<typeof policy>;
 export type BundleConfig = z.output<typeof bundle>;
 /** Where the names of bundles come from. */
 export type DiscoveryConfig = z.output<typeof discovery>;
+/** The candidate policy. */
+export type ShadowConfig = z.output<typeof shadow>;
 /** How a bundle must be signed. */
 export type BundleSigningConfig = z.output<typeof signing>;
 /** A key that verifies signatures. */
@@ -183,72 +196,4 @@ export type PollingConfig = z.output<typeof polling>;
 /** The bundle that `policy.path` names when it is a file. */
 export function fileBundle(path: string, signed?: BundleSigningConfig): BundleConfig {
   return bundle.parse({ name: 'policy', file: path, ...(signed === undefined ? {} : { signing: signed }) });
-}
-
-type Problems = (path: (string | number)[], message: string) => void;
-
-/** What of the policy's settings does not fit together. */
-export function findPolicyProblems(config: PolicyConfig, services: readonly ServiceConfig[]): SettingProblem[] {
-  const problems: SettingProblem[] = [];
-  const at: Problems = (place, message) => problems.push({ path: ['policy', ...place], message });
-  const { path: folder, bundles, discovery: found } = config;
-  if ([folder, bundles, found].filter((value) => value !== undefined).length !== 1) {
-    at([], 'say where the policy comes from: exactly one of path, bundles and discovery');
-  }
-  if (config.push && folder === undefined) at(['push'], 'needs path: the folder that it begins with');
-  checkKeys(config, at);
-  const users: [(string | number)[], { service?: string | undefined; polling?: PollingConfig; signing?: unknown }][] = [
-    ...(bundles ?? []).map((entry, index): [(string | number)[], BundleConfig] => [['bundles', index], entry]),
-    ...(found === undefined ? [] : [[['discovery'], found] as [string[], DiscoveryConfig]]),
-    ...(config.status === undefined ? [] : [[['status'], config.status] as [string[], { service: string }]]),
-  ];
-  for (const [place, user] of users) {
-    if (user.service !== undefined && !services.some(({ name }) => name === user.service)) {
-      at([...place, 'service'], `there is no service ${user.service}: name one of services`);
-    }
-    if (user.polling !== undefined && user.polling.min_seconds > user.polling.max_seconds) {
-      at([...place, 'polling', 'min_seconds'], 'is more than max_seconds');
-    }
-  }
-  for (const [index, entry] of (bundles ?? []).entries())
-    checkBundle(entry, bundles ?? [], (key, message) => at(['bundles', index, key], message));
-  return problems;
-}
-
-function checkBundle(
-  entry: BundleConfig,
-  all: readonly BundleConfig[],
-  at: (key: string, message: string) => void,
-): void {
-  if (all.find(({ name }) => name.toLowerCase() === entry.name.toLowerCase()) !== entry)
-    at('name', 'this name is used twice');
-  if ((entry.file === undefined) === (entry.service === undefined)) at('file', 'give either file or service');
-  if (entry.file !== undefined && entry.resource !== undefined) at('resource', 'is for bundles of a service');
-}
-
-function checkKeys({ keys, bundles, discovery: found, signing: own, path: folder }: PolicyConfig, at: Problems): void {
-  for (const [index, entry] of keys.entries()) {
-    const secret = entry.algorithm.startsWith('HS');
-    if (keys.findIndex(({ id }) => id === entry.id) !== index) at(['keys', index, 'id'], 'this id is used twice');
-    if (secret !== (entry.secret_file !== undefined) || secret === (entry.public_key_file !== undefined)) {
-      at(['keys', index, secret ? 'secret_file' : 'public_key_file'], `${entry.algorithm} needs this, and only this`);
-    }
-  }
-  const signings: [(string | number)[], BundleSigningConfig | undefined][] = [
-    [['signing'], own],
-    [['discovery', 'signing'], found?.signing],
-    ...(bundles ?? []).map((entry, index): [(string | number)[], BundleSigningConfig | undefined] => [
-      ['bundles', index, 'signing'],
-      entry.signing,
-    ]),
-  ];
-  for (const [place, entry] of signings) {
-    if (entry === undefined) continue;
-    if (keys.length === 0) at(place, 'needs policy.keys: without a key no signature can be verified');
-    else if (entry.key !== undefined && !keys.some(({ id }) => id === entry.key)) {
-      at([...place, 'key'], `there is no key ${entry.key}: name one of policy.keys`);
-    }
-  }
-  if (own !== undefined && folder === undefined)
-    at(['signing'], 'is for the bundle that path names; others have their own');
 }

@@ -5,10 +5,8 @@ import type { GatewayConfig, RouteConfig } from '../config/schema.ts';
 import { authorityOf } from '../net/listen.ts';
 import { readServerTls } from '../net/tls.ts';
 import { SigningKeyFile } from '../oauth/signing_key_file.ts';
-import { activatePolicy } from '../policy/load.ts';
 import { readNonceSecrets } from '../proof/nonce_secrets.ts';
 import { createLog } from '../telemetry/log.ts';
-import { buildConfiguredPolicy, type PolicyFolder } from './policy_build.ts';
 import { startPolicy } from './policy_source.ts';
 import { buildRoutes } from './routes.ts';
 import { candidateOf } from './shadow_source.ts';
@@ -71,7 +69,9 @@ export async function describeGateway(config: GatewayConfig): Promise<GatewayDes
     replay: config.replay.store,
     policy,
     shadow:
-      shadow === undefined ? null : { ...(await describeCandidate(candidateOf(config.policy))), sample: shadow.sample },
+      shadow === undefined
+        ? null
+        : { ...(await describePolicy({ ...config, policy: candidateOf(config.policy) })), sample: shadow.sample },
     routes: buildRoutes(config, origin).map((route, index) => {
       const { upstream, operations } = config.routes[index] as RouteConfig;
       return {
@@ -88,11 +88,6 @@ export async function describeGateway(config: GatewayConfig): Promise<GatewayDes
       };
     }),
   };
-}
-
-async function describeCandidate(policy: PolicyFolder): Promise<PolicyDescription> {
-  const { revision } = await activatePolicy(await buildConfiguredPolicy(policy));
-  return { from: policy.path, entrypoint: policy.entrypoint, revision };
 }
 
 /** Gets the policy once, as a start would. */

@@ -87,7 +87,7 @@ export async function startGateway(config: GatewayConfig, options: GatewayOption
     policy = await (artifact === undefined
       ? startPolicy(config, { clock, log })
       : takePolicy(artifact, { clock, log }));
-    shadow = (options.takesShadow ? takeShadow : startShadow)({ policy: config.policy, log });
+    shadow = (options.takesShadow ? takeShadow : startShadow)({ config, clock, log });
     const recent = { decisions: new RecentDecisions(config.explain.decisions), findElsewhere: findElsewhere ?? null };
     const parts = { config, catalogues, clock, log, policy: policy.holder, shadow: shadow?.shadow ?? null, ...recent };
     gateway = new Gateway(parts, { services, policy, shadow, tls });
@@ -97,7 +97,7 @@ export async function startGateway(config: GatewayConfig, options: GatewayOption
     return gateway;
   } catch (error) {
     await policy?.close();
-    shadow?.close();
+    await shadow?.close();
     await (gateway?.close() ?? closeServices(services));
     throw error;
   }
@@ -225,7 +225,7 @@ class Gateway implements RunningGateway {
       },
     });
     await underWay.none(RECORDS_MS);
-    this.#shadow?.close();
+    await this.#shadow?.close();
     const lost = await closeServices(this.#services);
     await this.#admin?.close();
     return whole && lost === 0;

@@ -2,18 +2,17 @@ import type { AdminAnswer, AdminApi } from '../admin/api.ts';
 import { BundleSet } from '../bundle/bundle_set.ts';
 import { Discovery } from '../bundle/discovery.ts';
 import { readVerification } from '../bundle/keys.ts';
-import { BundleSource } from '../bundle/source.ts';
+import type { BundleSource } from '../bundle/source.ts';
 import type { BundleState } from '../bundle/state.ts';
 import { createBundleStore } from '../bundle/store.ts';
 import { discoveredBundles } from '../config/discovered_bundles.ts';
 import type { BundleConfig, DiscoveryConfig, PolicyConfig } from '../config/policy_schema.ts';
 import type { ServiceConfig } from '../config/service_schema.ts';
-import { createService, type Service } from '../control_plane/service.ts';
+import type { Service } from '../control_plane/service.ts';
 import { StatusReports } from '../control_plane/status.ts';
 import type { PolicyArtifact } from '../policy/artifact.ts';
-import { readDataFile } from '../policy/data_file.ts';
-import { mergeData } from '../policy/data_merge.ts';
 import { type PolicyWatch, watchPolicyFiles } from '../policy/watch.ts';
+import { createServices, makeBundleSource, readDataFiles } from './bundle_sources.ts';
 import { PolicyHolder } from './policy_holder.ts';
 import type { PolicySource, PolicySourceParts } from './policy_source.ts';
 import { statusReport } from './policy_status.ts';
@@ -67,14 +66,14 @@ class BundlePolicy implements PolicySource {
     this.#set = new BundleSet(own, {
       entrypoint,
       rollback,
-      readData: () => this.#readData(),
+      readData: () => readDataFiles(config.data),
       activate: (make, about) => this.#activate(make, about),
       onRefused: (name, why) => this.#holder?.refuse(name, why),
     });
     const { status } = config;
     const names = new Set([...config.bundles.map(({ service }) => service), status?.service]);
-    const used = config.discovery === undefined ? services.filter(({ name }) => names.has(name)) : services;
-    this.#services = new Map(used.map((service) => [service.name, createService(service, parts.clock)]));
+    const discovers = config.discovery !== undefined;
+    this.#services = createServices(services, (name) => discovers || names.has(name), parts.clock);
     this.#sources = config.bundles.map((bundle) => this.#sourceOf(bundle));
     if (config.discovery !== undefined) this.#discovery = this.#makeDiscovery(config.discovery, services);
     const service = status === undefined ? undefined : this.#services.get(status.service);
@@ -181,15 +180,12 @@ class BundlePolicy implements PolicySource {
     return { status: 202 };
   }
 
-  #sourceOf(config: BundleConfig): BundleSource {
-    const { keys, persistence_folder: folder, watch } = this.#config;
+  #sourceOf(bundle: BundleConfig): BundleSource {
     const { clock, log } = this.#parts;
-    return new BundleSource(config, {
+    return makeBundleSource(bundle, {
+      config: { ...this.#config, bundles: [...this.#config.bundles] },
+      services: this.#services,
       set: this.#set,
-      rules: { unpackedBytes: config.unpacked_limit_bytes, verification: readVerification(config.signing, keys) },
-      service: config.service === undefined ? null : (this.#services.get(config.service) ?? null),
-      store: folder === undefined ? null : createBundleStore(folder),
-      watch,
       clock,
       log,
       onEvent: ({ name, problem }) => {
@@ -211,12 +207,6 @@ class BundlePolicy implements PolicySource {
       for (const source of this.#sources) source.forget();
       return (error as Error).message;
     }
-  }
-
-  async #readData(): Promise<Readonly<Record<string, unknown>>> {
-    let data: Readonly<Record<string, unknown>> = {};
-    for (const file of this.#config.data) data = mergeData(data, await readDataFile(file), () => undefined);
-    return data;
   }
 
   async #within(begun: Promise<void>, ms: number): Promise<void> {

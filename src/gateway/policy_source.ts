@@ -48,14 +48,14 @@ export function startPolicy(config: GatewayConfig, parts: PolicySourceParts): Pr
 }
 
 /** The folder of Rego that the configuration names; null where it names bundles. */
-function folderOf({ path, data, entrypoint }: PolicyConfig): PolicyFolder | null {
+export function folderOf({ path, data, entrypoint }: PolicyConfig): PolicyFolder | null {
   if (path === undefined) return null;
   const found = statSync(path, { throwIfNoEntry: false });
   return found?.isFile() === true || /\.(tar\.gz|tgz)$/.test(path) ? null : { path, data, entrypoint };
 }
 
 /** The bundles that the configuration names; a single file is a bundle as well. */
-function bundlesOf({ path, bundles = [], signing }: PolicyConfig): readonly BundleConfig[] {
+export function bundlesOf({ path, bundles = [], signing }: PolicyConfig): readonly BundleConfig[] {
   return path === undefined ? bundles : [fileBundle(path, signing)];
 }
 

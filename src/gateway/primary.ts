@@ -43,7 +43,7 @@ export async function startPrimary(config: GatewayConfig, count: number, log: Lo
     endedKeys: () => endedKeys?.list() ?? [],
   });
   policy.onReplaced(() => workers.tell({ kind: 'policy', artifact: artifact() }));
-  const shadow = sendShadow({ policy: config.policy, log }, (next) => {
+  const shadow = sendShadow({ config, clock: Date.now, log }, (next) => {
     candidate = next;
     workers.tell({ kind: 'shadow', artifact: next });
   });
@@ -64,7 +64,7 @@ export async function startPrimary(config: GatewayConfig, count: number, log: Lo
       },
       close: async () => {
         await compiled.close();
-        shadow?.close();
+        await shadow?.close();
         const whole = await workers.stop(config.limits.stop_grace_ms);
         await admin.close();
         await endedKeys?.close();
@@ -73,7 +73,7 @@ export async function startPrimary(config: GatewayConfig, count: number, log: Lo
     };
   } catch (error) {
     await compiled.close();
-    shadow?.close();
+    await shadow?.close();
     await workers.stop(0);
     await endedKeys?.close();
     throw error;

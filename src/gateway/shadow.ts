@@ -32,7 +32,8 @@ export class Shadow {
   #candidate: Candidate | null = null;
   #failures = 0;
   #skipped = 0;
-  #pendingFailure: string | null = null;
+  /** Why the newest candidate is not asked, by what changed. */
+  readonly #problems = new Map<string, string>();
   #turn: Promise<unknown> = Promise.resolve();
   #closed = false;
 
@@ -41,13 +42,22 @@ export class Shadow {
   }
 
   /** Puts the candidate that `make` yields in place of the one before, if it can be used. @returns whether it is asked now */
-  replace(make: () => Promise<PolicyArtifact>): Promise<boolean> {
-    const turn = this.#turn.then(() => this.#replaceNow(make));
+  async replace(make: () => Promise<PolicyArtifact>): Promise<boolean> {
+    return (await this.tryReplace(make, 'candidate')) === null;
+  }
+
+  /**
+   * The same for one of several things that a candidate is made of.
+   * @param about which one; a failure is shown until something newer about the same is asked
+   * @returns null when it is asked now, or why it is not
+   */
+  tryReplace(make: () => Promise<PolicyArtifact>, about: string): Promise<string | null> {
+    const turn = this.#turn.then(() => this.#replaceNow(make, about));
     this.#turn = turn;
     return turn;
   }
 
-  async #replaceNow(make: () => Promise<PolicyArtifact>): Promise<boolean> {
+  async #replaceNow(make: () => Promise<PolicyArtifact>, about: string): Promise<string | null> {
     const { activate, log } = this.#parts;
     try {
       const artifact = this.#closed ? null : await make();
@@ -58,17 +68,30 @@ export class Shadow {
         if (this.#closed) next.retire();
         log.info({ candidate: next.revision }, 'a candidate policy judges beside the live one');
       }
-      this.#pendingFailure = null;
-      return true;
+      this.#problems.delete(about);
+      return null;
     } catch (error) {
-      this.#failures++;
-      this.#pendingFailure = (error as Error).message;
-      log.error(
-        { candidate: this.#candidate?.revision ?? null, why: this.#pendingFailure },
-        'the new candidate policy was refused; the live policy decides as before',
-      );
-      return false;
+      const why = (error as Error).message;
+      this.refuse(about, why);
+      return why;
     }
+  }
+
+  /** Counts a change that was refused, maybe before there was a candidate to try. @param about as of `tryReplace` */
+  refuse(about: string, why: string): void {
+    this.#failures++;
+    this.note(about, why);
+    const candidate = this.#candidate?.revision ?? null;
+    this.#parts.log.error(
+      { candidate, why },
+      'the new candidate policy was refused; the live policy decides as before',
+    );
+  }
+
+  /** Shows what stands in the way of something newer, or, with null, that nothing does. @param about as of `tryReplace` */
+  note(about: string, why: string | null): void {
+    if (why === null) this.#problems.delete(about);
+    else this.#problems.set(about, why);
   }
 
   /** Lets the candidate judge what the live policy has decided. @returns null where it is not asked; else when `evidence.shadow` is there, if at all */
@@ -94,7 +117,7 @@ export class Shadow {
       revision: this.#candidate?.revision ?? null,
       failures: this.#failures,
       skipped: this.#skipped,
-      pendingFailure: this.#pendingFailure,
+      pendingFailure: this.#problems.size === 0 ? null : [...this.#problems.values()].join('; '),
     };
   }
 
