@@ -8,6 +8,8 @@ export const HOST = 'cloud.example.com';
 /** What the starter policy and the demo catalogue allow the token. */
 export const PATH = '/v1/projects/p1';
 const POST_PATH = `${PATH}/builds`;
+/** What the token does not cover. */
+const UNCOVERED_PATH = `${PATH}9`;
 export const RESOURCE = 'https://cloud.example.com/v1';
 export const ISSUER = 'https://as.example.com';
 const TOKEN_LIFE_SECONDS = 3600;
@@ -21,7 +23,8 @@ export type Kind =
   | 'other_path'
   | 'bad_signature'
   | 'other_key'
-  | 'no_proof';
+  | 'no_proof'
+  | 'uncovered';
 
 /** Kinds that nobody may let through. */
 export const BAD_KINDS: readonly Kind[] = ['other_path', 'bad_signature', 'other_key', 'no_proof', 'malformed'];
@@ -101,9 +104,9 @@ export function makeCaller(port: number, options: TokenOptions = {}): Caller {
 }
 
 /** Makes callers of one issuer, each with a key and a token of its own. */
-export function makeCallers(port: number, count: number): Caller[] {
-  const issuer = makeKey();
-  return Array.from({ length: count }, () => makeCaller(port, { issuer }));
+export function makeCallers(port: number, count: number, options: TokenOptions = {}): Caller[] {
+  const issuer = options.issuer ?? makeKey();
+  return Array.from({ length: count }, () => makeCaller(port, { ...options, issuer }));
 }
 
 /**
@@ -135,7 +138,8 @@ function makeShare(callers: readonly Caller[], kind: Kind, count: number): Buffe
 }
 
 function makeRequest(caller: Caller, kind: Kind): Buffer {
-  const [method, path] = kind === 'post' ? ['POST', POST_PATH] : ['GET', PATH];
+  const method = kind === 'post' ? 'POST' : 'GET';
+  const path = pathOf(kind);
   const lines = [
     `${method} ${path} HTTP/1.1`,
     `Host: ${caller.authority}`,
@@ -155,9 +159,14 @@ function makeRequest(caller: Caller, kind: Kind): Buffer {
   return Buffer.from(`${lines.join('\r\n')}\r\n\r\n${body}`, 'latin1');
 }
 
+function pathOf(kind: Kind): string {
+  if (kind === 'uncovered') return UNCOVERED_PATH;
+  return kind === 'post' ? POST_PATH : PATH;
+}
+
 function makeProof({ token, scheme, authority, jobKey, otherKey }: Caller, kind: Kind): string {
   const key = kind === 'other_key' ? otherKey : jobKey;
-  let path = kind === 'post' ? POST_PATH : PATH;
+  let path = pathOf(kind);
   if (kind === 'other_path') path += '0';
   const claims = {
     jti: randomUUID(),

@@ -3,12 +3,13 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { makeCertificate } from '../../test/support/certificate.ts';
-import { freePort } from '../place.ts';
-import { HOST, makeCaller } from '../requests.ts';
+import { freePort, type Place } from '../place.ts';
+import type { IssuerKnowledge } from '../programs/issuer.ts';
+import { type Caller, HOST, makeCaller } from '../requests.ts';
 import type { Contender, Setting } from './contender.ts';
 import { startGateway } from './gateway.ts';
 
-const INTROSPECTION = fileURLToPath(new URL('../programs/introspection.ts', import.meta.url));
+const ISSUER_PROGRAM = fileURLToPath(new URL('../programs/issuer.ts', import.meta.url));
 const CLIENT_ID = 'gateway';
 
 /** The whole gateway with TLS of its own; tokens are bound to a key, or to the certificate of the caller (RFC 8705). */
@@ -56,19 +57,7 @@ export async function startTlsGateway(
 export async function startIntrospectingGateway(setting: Setting, redisCpus: string | undefined): Promise<Contender> {
   const { place } = setting;
   const caller = makeCaller(Number(setting.caller.authority.slice(HOST.length + 1)), { opaque: true });
-  const port = await freePort();
-  const answer = join(place.folder, 'introspection_answer.json');
-  writeFileSync(answer, JSON.stringify({ active: true, token_type: 'DPoP', ...caller.claims }));
-  const args = [INTROSPECTION, String(port), answer];
-  await place.start({ name: 'introspection', command: process.execPath, args, port, cpus: redisCpus });
-  const key = join(place.folder, 'introspection_key.json');
-  const jwk = generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey.export({ format: 'jwk' });
-  writeFileSync(key, JSON.stringify({ ...jwk, alg: 'ES256' }), { mode: 0o600 });
-  const introspection = {
-    endpoint: `http://127.0.0.1:${port}/introspect`,
-    client_id: CLIENT_ID,
-    private_key_file: key,
-  };
+  const { introspection } = await startIssuer(place, { callers: [caller], delayMs: 0, cpus: redisCpus });
   const contender = await startGateway(
     { ...setting, caller },
     {
@@ -79,4 +68,42 @@ export async function startIntrospectingGateway(setting: Setting, redisCpus: str
     },
   );
   return { ...contender, name: 'gateway, opaque token (introspection)', caller };
+}
+
+/** Whom the issuer knows, and how it answers. */
+export interface IssuerSetting {
+  /** Those with opaque tokens are told of; the key of the first signs the others'. */
+  readonly callers: readonly Caller[];
+  readonly delayMs: number;
+  readonly cpus: string | undefined;
+}
+
+/** An issuer that is asked about tokens and publishes its keys. */
+export interface IssuerEndpoints {
+  readonly origin: string;
+  /** As it stands in the configuration of the gateway. */
+  readonly introspection: object;
+}
+
+/** Starts an issuer, and makes the key that the gateway authenticates with there. */
+export async function startIssuer(place: Place, { callers, delayMs, cpus }: IssuerSetting): Promise<IssuerEndpoints> {
+  const port = await freePort();
+  const file = join(place.folder, 'issuer.json');
+  const answerOf = ({ token, claims }: Caller) => [token, { active: true, token_type: 'DPoP', ...claims }];
+  const knowledge: IssuerKnowledge = {
+    tokens: Object.fromEntries(callers.map(answerOf)),
+    delayMs,
+    keys: callers.slice(0, 1).map(({ issuerJwk }) => issuerJwk),
+  };
+  writeFileSync(file, JSON.stringify(knowledge));
+  const args = [ISSUER_PROGRAM, String(port), file];
+  await place.start({ name: 'issuer', command: process.execPath, args, port, cpus });
+  const key = join(place.folder, 'introspection_key.json');
+  const jwk = generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey.export({ format: 'jwk' });
+  writeFileSync(key, JSON.stringify({ ...jwk, alg: 'ES256' }), { mode: 0o600 });
+  const origin = `http://127.0.0.1:${port}`;
+  return {
+    origin,
+    introspection: { endpoint: `${origin}/introspect`, client_id: CLIENT_ID, private_key_file: key },
+  };
 }

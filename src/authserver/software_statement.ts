@@ -50,7 +50,7 @@ export class SoftwareStatements {
     if (typeof alg !== 'string' || !issuer.algorithms.has(alg)) return unparsed('its algorithm is not allowed');
     if (Object.hasOwn(header, 'crit') || Object.hasOwn(header, 'b64')) return unparsed('a critical header');
     if (kid !== undefined && typeof kid !== 'string') return unparsed('kid is not a text');
-    const signer = await findSigner(statement, { keys: issuer.keys, alg, kid });
+    const signer = await findSigner(jws.value, { keys: issuer.keys, alg, kid });
     if (!signer.ok)
       return unparsed(signer.why === 'unavailable' ? 'its keys cannot be had' : 'its signature is not good');
     const now = secondsOf(this.#clock());

@@ -185,7 +185,17 @@ const introspection = z.strictObject({
     .min(1)
     .max(1000)
     .default(32)
-    .describe('Questions to the issuer at the same time, per process; more wait.'),
+    .describe(
+      'Questions to the issuer at the same time, per process; more wait. A quarter is kept for tokens that were active before.',
+    ),
+  new_tokens_per_second: z
+    .int()
+    .min(1)
+    .max(100_000)
+    .default(500)
+    .describe(
+      'Questions about tokens that were not active before, in a second, per process: what a flood of invented tokens costs at most. More wait.',
+    ),
 });
 
 const statusList = z.strictObject({

@@ -213,6 +213,7 @@ class Gateway implements RunningGateway {
     this.#tlsWatch?.close();
     const { underWay } = this.#handlers;
     underWay.stop();
+    this.#services.refusals.stop();
     this.#services.forwarder.endUpgrades();
     const { stop_grace_ms: graceMs } = this.#parts.config.limits;
     const whole = await stopServer(this.#server, {

@@ -16,6 +16,7 @@ import type { Log } from '../telemetry/log.ts';
 import type { Span, Traces } from '../telemetry/traces.ts';
 import type { PendingBody } from './checks.ts';
 import { Connections, type Exchange } from './connections.ts';
+import type { RefusalPace } from './refusal_pace.ts';
 import { refuse, refuseOnSocket } from './refuse.ts';
 import type { UnderWay } from './under_way.ts';
 import { answerLate, answerUnreadable } from './unreadable.ts';
@@ -39,6 +40,7 @@ export interface Stages {
   judgeShadow(evidence: Evidence): Promise<void> | null;
   /** Keeps the one record of a request, and counts it. */
   record(evidence: Evidence): void;
+  readonly refusals: RefusalPace;
   /** Answers what is the gateway's own, such as protected resource metadata; false: it is for the upstream. */
   serveOwn(request: CallerRequest, response: CallerResponse): MaybePromise<Checked<boolean>>;
   /** Switches protocols where the gateway itself is asked to; false: it is for the upstream. */
@@ -129,8 +131,10 @@ async function serve(stages: Stages, connections: Connections, { request, respon
       body.askFor();
       const { bodyPauseMs } = authorized.context.route;
       if (bodyPauseMs !== null && request instanceof Http2Request) request.allowPauses(bodyPauseMs);
+      stages.refusals.allowed();
       return timed(evidence, stages.forwarder.forward(authorized, { request, response }, evidence));
     });
+    if (evidence.denial !== undefined) await turnToRefuse(stages, evidence);
     if (exchange.broken !== null) evidence.denial = exchange.broken;
     // What was under way when it was answered saw no more than the end of the connection.
     if (exchange.broken !== null && exchange.answered) evidence.status = statusOf(exchange.broken.reason);
@@ -145,6 +149,12 @@ async function serve(stages: Stages, connections: Connections, { request, respon
     body.over();
     endWork(stages, connections, { exchange, span });
   }
+}
+
+/** Refusals wait for their turn, but not those that ask the holder of the key for a nonce: its next request will be a good one. */
+function turnToRefuse({ refusals }: Stages, { denial, proof, peerAddress }: Evidence): Promise<unknown> | null {
+  if (denial?.nonce !== undefined || statusOf((denial as Denial).reason) >= 500) return null;
+  return refusals.turn(proof?.thumbprint ?? peerAddress);
 }
 
 interface UpgradeArrival {

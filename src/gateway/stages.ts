@@ -33,6 +33,7 @@ import { beginEvidence, type Stages } from './handler.ts';
 import { createNonces, issuersWithNonce } from './nonces.ts';
 import type { PolicyHolder } from './policy_holder.ts';
 import { recordUploads } from './record_uploads.ts';
+import { RefusalPace } from './refusal_pace.ts';
 import { closeReplayStores, type ReplayStores, startReplayStores } from './replay.ts';
 import { serveResourceMetadata } from './resource_metadata.ts';
 import { buildRoutes } from './routes.ts';
@@ -74,6 +75,7 @@ export interface Services {
   readonly rates: RateLimits;
   readonly forwarder: Forwarder;
   readonly auditor: Auditor;
+  readonly refusals: RefusalPace;
 }
 
 /** Starts the services. @throws Error that says what cannot work and what to do; then none of them is left */
@@ -104,7 +106,7 @@ export async function startServices(parts: ServiceParts): Promise<Services> {
     started.rates = rates;
     started.proofs = createProofVerifier({ dpop, stores, nonces, nonceIssuers: issuersWithNonce(config), clock });
     const { tokens, forwarder, auditor, proofs } = started;
-    return { tokens, forwarder, auditor, stores, endedKeys, rates, proofs };
+    return { tokens, forwarder, auditor, stores, endedKeys, rates, proofs, refusals: new RefusalPace() };
   } catch (error) {
     await closeServices(started);
     throw error;
@@ -195,6 +197,7 @@ export function wireStages(parts: StageParts, services: Services, { origin, trac
         nonce: denial.nonce ?? evidence.proof?.nonce ?? undefined,
       }),
     canRecord: () => services.auditor.available(),
+    refusals: services.refusals,
     judgeShadow: (evidence) => shadow?.judge(evidence) ?? null,
     record: (evidence) => {
       services.auditor.record(evidence);

@@ -1,5 +1,7 @@
-import { compactVerify, errors } from 'jose';
+import { SIGNATURE_ALGORITHMS } from './algorithms.ts';
+import type { OpenedJws } from './compact_jws.ts';
 import type { Jwks } from './jwks.ts';
+import { verifySignature } from './jws_signature.ts';
 import type { VerificationKey } from './key_set.ts';
 
 /** Signatures that are computed for one JWS at most: several keys may share a `kid`, and all keys fit a JWS without one. */
@@ -19,8 +21,10 @@ export type FoundSigner =
   | { readonly ok: false; readonly why: 'unknown' | 'too_many' | 'signature' }
   | { readonly ok: false; readonly why: 'unavailable'; readonly retryAfterMs: number };
 
-/** Finds the key of an issuer that made the signature of a compact JWS (RFC 7515 §5.2). The form of the JWS was checked before. */
-export async function findSigner(text: string, wanted: WantedSigner): Promise<FoundSigner> {
+/** Finds the key of an issuer that made the signature of a JWS (RFC 7515 §5.2). */
+export async function findSigner(jws: OpenedJws, wanted: WantedSigner): Promise<FoundSigner> {
+  const algorithm = SIGNATURE_ALGORITHMS.get(wanted.alg);
+  if (algorithm === undefined) return { ok: false, why: 'signature' };
   const tried: VerificationKey[] = [];
   for (;;) {
     const found = await wanted.keys.find(wanted, tried);
@@ -28,21 +32,11 @@ export async function findSigner(text: string, wanted: WantedSigner): Promise<Fo
     if (!found.ok) return found;
     for (const key of found.keys) {
       if (tried.length === MAX_KEYS_TRIED) return { ok: false, why: 'too_many' };
-      if (await isSignedBy(key, text, wanted.alg)) return { ok: true, key };
+      if (verifySignature(algorithm, key.key, jws)) return { ok: true, key };
       tried.push(key);
     }
     // Without a kid, a key that was published since is looked for, as it is for an unknown kid.
     if (wanted.kid !== undefined) break;
   }
   return { ok: false, why: 'signature' };
-}
-
-async function isSignedBy(key: VerificationKey, text: string, alg: string): Promise<boolean> {
-  try {
-    await compactVerify(text, key.key, { algorithms: [alg] });
-    return true;
-  } catch (error) {
-    if (error instanceof errors.JOSEError) return false;
-    throw error;
-  }
 }

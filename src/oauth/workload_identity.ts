@@ -81,7 +81,7 @@ export class WorkloadIssuers {
     const issuer = this.#issuers.get(String(jws.value.payload['iss']));
     if (issuer === undefined || typeof jws.value.payload['iss'] !== 'string')
       return refused('iss is no trusted issuer');
-    const signature = await checkSignature(token, jws.value, issuer);
+    const signature = await checkSignature(jws.value, issuer);
     if (!signature.ok) return signature;
     const identity = readIdentity(jws.value, issuer.options, secondsOf(this.#options.clock()));
     if (!identity.ok) return refused(identity.problem);
@@ -126,17 +126,13 @@ function refused(problem: string): WorkloadFailure {
 }
 
 /** `jwk`, `jku`, `x5u` and `x5c` are not looked at: the keys are the issuer's own (RFC 8725 §3.10). */
-async function checkSignature(
-  token: string,
-  { header }: CompactJws,
-  issuer: WorkloadIssuer,
-): Promise<WorkloadFailure | ParsedValue<null>> {
-  const { typ, alg, kid } = header;
+async function checkSignature(jws: CompactJws, issuer: WorkloadIssuer): Promise<WorkloadFailure | ParsedValue<null>> {
+  const { typ, alg, kid } = jws.header;
   if (typ !== undefined && !(typeof typ === 'string' && TYPES.has(typ.toLowerCase()))) return refused('typ is another');
   if (typeof alg !== 'string' || !issuer.algorithms.has(alg)) return refused('the signature algorithm is not allowed');
-  if (Object.hasOwn(header, 'crit') || Object.hasOwn(header, 'b64')) return refused('a critical header');
+  if (Object.hasOwn(jws.header, 'crit') || Object.hasOwn(jws.header, 'b64')) return refused('a critical header');
   if (kid !== undefined && !isText(kid)) return refused('kid is not a text');
-  const signer = await findSigner(token, { keys: issuer.keys, alg, kid });
+  const signer = await findSigner(jws, { keys: issuer.keys, alg, kid });
   if (signer.ok) return parsed(null);
   if (signer.why !== 'unavailable') return refused(WHY_NO_SIGNER[signer.why]);
   return {

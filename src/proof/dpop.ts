@@ -3,12 +3,12 @@ import type { RequestContext, VerifiedToken } from '../kernel/context.ts';
 import { type Disclosure, deny, type Reason } from '../kernel/denial.ts';
 import { type Checked, type Denied, pass } from '../kernel/result.ts';
 import { type OpenedJws, openCompactJws, parseJwsHeader } from '../oauth/compact_jws.ts';
+import { verifySignature } from '../oauth/jws_signature.ts';
 import { findClaimProblem, type ProofClaims, RULES_WITHOUT_TOKEN } from './dpop_claims.ts';
 import { type HeaderRules, type ProofKey, readProofHeader } from './dpop_header.ts';
 import { namesTarget } from './htu.ts';
 import type { KeyCache } from './key_cache.ts';
 import type { ProofWindow } from './replay_store.ts';
-import { verifySignature } from './signature.ts';
 
 /** What proofs are judged by. */
 export interface DpopRules extends HeaderRules {

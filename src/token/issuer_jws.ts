@@ -48,7 +48,7 @@ export async function verifyIssuerJws(text: string, expected: ExpectedJws): Prom
   if (Object.hasOwn(header, 'crit') || Object.hasOwn(header, 'b64')) return unparsed('a critical header');
   if (kid !== undefined && (typeof kid !== 'string' || kid.length > MAX_KID_LENGTH))
     return unparsed('kid is not a text');
-  const signer = await findSigner(text, { keys: expected.keys, alg, kid });
+  const signer = await findSigner(jws.value, { keys: expected.keys, alg, kid });
   if (!signer.ok) return unparsed(WHY_NO_SIGNER[signer.why]);
   if (payload['iss'] !== undefined && payload['iss'] !== expected.issuer) return unparsed('iss is another issuer');
   return readTimes(payload, expected.clock());

@@ -40,7 +40,7 @@ export async function verifyJwt(
   const header = readHeader(jws.value, issuers);
   if (!header.ok) return header;
   const { issuer } = header.value;
-  const key = await findIssuersKey(presented.text, header.value);
+  const key = await findIssuersKey(jws.value, header.value);
   if (!key.ok) return key;
 
   const { payload } = jws.value;
@@ -78,8 +78,8 @@ function readHeader({ header, payload }: CompactJws, issuers: TrustedIssuers): C
 }
 
 /** Finds the key of the issuer that made the signature (RFC 9068 §4). */
-async function findIssuersKey(text: string, { issuer, alg, kid }: Header): Promise<Checked<VerificationKey>> {
-  const found = await findSigner(text, { keys: issuer.keys, alg, kid });
+async function findIssuersKey(jws: CompactJws, { issuer, alg, kid }: Header): Promise<Checked<VerificationKey>> {
+  const found = await findSigner(jws, { keys: issuer.keys, alg, kid });
   if (found.ok) return pass(found.key);
   switch (found.why) {
     case 'unavailable': {

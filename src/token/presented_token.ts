@@ -10,6 +10,8 @@ export interface PresentedToken {
   readonly resource: string;
   /** The name of that route. */
   readonly route: string;
+  /** The address that it came from. */
+  readonly from: string;
 }
 
 /**

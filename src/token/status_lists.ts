@@ -101,7 +101,8 @@ export class StatusLists {
 
   async #fetchInTurn(uri: string): Promise<Parsed<FetchedList>> {
     const { config } = this.#options;
-    if (!(await this.#places.take(config.timeout_ms))) return unparsed('too many lists are fetched at the same time');
+    const wanted = { waitMs: config.timeout_ms, from: uri, known: this.#lists.has(uri) };
+    if (!(await this.#places.take(wanted))) return unparsed('too many lists are fetched at the same time');
     try {
       return await fetchStatusList(uri, this.#options);
     } finally {

@@ -69,7 +69,7 @@ export class TokenVerifier {
     const { resource, name: route } = context.route;
     const digest = sha256Base64url(text);
     const known = this.#cache.get(digest, route);
-    if (known === undefined) return this.#verifyNew({ text, digest, resource, route });
+    if (known === undefined) return this.#verifyNew({ text, digest, resource, route, from: context.peerAddress });
     return this.#verifyAgain(known, resource);
   }
 

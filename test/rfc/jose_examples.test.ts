@@ -2,9 +2,9 @@ import { X509Certificate } from 'node:crypto';
 import { describe, expect, it } from 'vitest';
 import { SIGNATURE_ALGORITHMS, type SignatureAlgorithm } from '../../src/oauth/algorithms.ts';
 import { parseCompactJws } from '../../src/oauth/compact_jws.ts';
+import { verifySignature } from '../../src/oauth/jws_signature.ts';
 import { importPublicJwk, readPublicJwk } from '../../src/oauth/public_jwk.ts';
 import { certificateThumbprint, jwkThumbprint } from '../../src/oauth/thumbprint.ts';
-import { verifySignature } from '../../src/proof/signature.ts';
 
 /** Whether the signature of a compact JWS holds, whatever its payload is. */
 function holds(jws: string, jwk: unknown, alg: string): boolean {

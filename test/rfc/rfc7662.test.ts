@@ -349,6 +349,46 @@ describe('RFC 7662 §4: many ask at once', () => {
       expect(answer).toMatchObject({ ok: false });
       if (!answer.ok) expect(answer.denial.reason).toMatch(/^token\.(inactive|introspection_unavailable)$/);
     }
-    expect(most).toBe(4);
+    expect(most).toBe(3); // The fourth is kept for tokens that were active before.
+  });
+
+  it('a flood of unknown tokens keeps none waiting that was active before, when it is asked about again', async () => {
+    const token = bench.token();
+    const verifier = bench.another({ issuers: [bench.config({ introspection: { connections: 4 } })] });
+    expect(await verifier.verify(contextOf(token))).toMatchObject({ ok: true });
+    const asked = bench.questions.length;
+    bench.onQuestion((_, response) => {
+      const isKnown = bench.questions.at(-1)?.form.get('token') === token;
+      setTimeout(sendJson, 20, response, isKnown ? bench.active() : { active: false });
+    });
+    const flood = Array.from({ length: 1500 }, (_, index) => verifier.verify(contextOf(`unknown-${index}`)));
+    bench.now += 31_000;
+    expect(await verifier.verify(contextOf(token))).toMatchObject({ ok: true });
+    // Of the flood hardly anything was asked by then: the known token went first.
+    expect(bench.questions.length - asked).toBeLessThan(40);
+    await Promise.all(flood);
+    // 1 s at most, of which half may be waited: 3 places, 20 ms each.
+    expect(bench.questions.length - asked).toBeLessThan(200);
+  });
+
+  it('questions about tokens that were never active go no faster than configured', async () => {
+    const introspection = { connections: 100, new_tokens_per_second: 20, timeout_ms: 400 };
+    const verifier = bench.another({ issuers: [bench.config({ introspection })] });
+    const flood = Array.from({ length: 500 }, (_, index) => verifier.verify(contextOf(`unknown-${index}`)));
+    const reasons = (await Promise.all(flood)).map((answer) => (answer.ok ? '' : answer.denial.reason));
+    expect(new Set(reasons)).toEqual(new Set(['token.inactive', 'token.introspection_unavailable']));
+    // 20 that were saved up, and those of the 200 ms that may be waited, however busy this machine is.
+    expect(bench.questions.length).toBeGreaterThanOrEqual(20);
+    expect(bench.questions.length).toBeLessThan(100);
+  });
+
+  it('a token that is not active any more has no precedence any more', async () => {
+    const token = bench.token();
+    expect(await bench.reasonOf(token)).toBeNull();
+    bench.known.set(token, { active: false });
+    bench.now += 31_000;
+    expect(await bench.reasonOf(token)).toBe('token.inactive');
+    bench.now += 6000;
+    expect(await bench.reasonOf(token)).toBe('token.inactive');
   });
 });

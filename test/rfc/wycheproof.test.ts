@@ -4,8 +4,8 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { SIGNATURE_ALGORITHMS } from '../../src/oauth/algorithms.ts';
 import { decodeBase64url } from '../../src/oauth/base64url.ts';
 import { parseJwsHeader } from '../../src/oauth/compact_jws.ts';
+import { verifySignature } from '../../src/oauth/jws_signature.ts';
 import { importPublicJwk, readPublicJwk } from '../../src/oauth/public_jwk.ts';
-import { verifySignature } from '../../src/proof/signature.ts';
 import { Wire } from '../support/wire.ts';
 
 /**

@@ -2,7 +2,7 @@ import { createPublicKey, generateKeyPairSync, sign, verify } from 'node:crypto'
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { SIGNATURE_ALGORITHMS, type SignatureAlgorithm } from '../../src/oauth/algorithms.ts';
-import { derSignature, verifySignature } from '../../src/proof/signature.ts';
+import { derSignature, verifySignature } from '../../src/oauth/jws_signature.ts';
 
 const CURVES = [
   ['ES256', 'P-256', 32],

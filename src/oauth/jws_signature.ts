@@ -1,5 +1,5 @@
 import { constants, type KeyObject, verify } from 'node:crypto';
-import type { SignatureAlgorithm } from '../oauth/algorithms.ts';
+import type { SignatureAlgorithm } from './algorithms.ts';
 
 /**
  * Verifies the signature of a JWS (RFC 7515 §5.2 step 8, RFC 7518 §3, RFC 8037 §3.1). Synchronous: with one process for each core this costs

@@ -1,0 +1,34 @@
+/** A flood, from a thread of its own, so that what it sends delays nothing of what is measured. */
+import { once } from 'node:events';
+import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads';
+import { sendAll } from '../load.ts';
+
+/** How a flood is sent. */
+export interface FloodOptions {
+  readonly port: number;
+  readonly connections: number;
+  /** Requests per second; absent: each connection sends when it has its answer. */
+  readonly rate?: number | undefined;
+}
+
+/** What came of a flood. */
+export interface FloodResult {
+  readonly seconds: number;
+  readonly statuses: ReadonlyMap<number, number>;
+}
+
+/** Sends a flood. @throws Error when a connection is closed */
+export async function flood(requests: readonly Buffer[], options: FloodOptions): Promise<FloodResult> {
+  const worker = new Worker(new URL(import.meta.url), { workerData: { requests, options } });
+  const [result] = (await once(worker, 'message')) as [FloodResult];
+  await worker.terminate();
+  return result;
+}
+
+if (!isMainThread && workerData?.options !== undefined) {
+  const { requests, options } = workerData as { requests: readonly Uint8Array[]; options: FloodOptions };
+  const bytes = requests.map(({ buffer, byteOffset, length }) => Buffer.from(buffer, byteOffset, length));
+  const { rate, ...rest } = options;
+  const { seconds, statuses } = await sendAll(bytes, rate === undefined ? rest : { ...rest, rate });
+  parentPort?.postMessage({ seconds, statuses });
+}
