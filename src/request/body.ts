@@ -48,6 +48,9 @@ export interface ReadableRequest extends Readable {
 /** What the content type of a body makes of it. */
 type Kind = 'json' | 'form' | 'other';
 
+/** JSON (RFC 8259 §11), what is based on it (RFC 6839 §3.1), and the two names that AWS SDKs give it. */
+const JSON_TYPE = /^(?:application\/json|application\/x-amz-json-1\.[01]|[^/\s]+\/[^/\s]+\+json)$/;
+
 /** Makes a reader of bodies. */
 export function createBodyReader(options: BodyReaderOptions): BodyReader {
   const { timeoutMs, maximumBytes } = options;
@@ -138,7 +141,7 @@ function kindOf({ contentType, coded }: BodyFields): Kind {
   if (coded) return 'other';
   const [type = '', ...parameters] = contentType.split(';').map((part) => part.trim());
   if (type === 'application/x-www-form-urlencoded') return 'form';
-  if (type !== 'application/json' && !/^[^/\s]+\/[^/\s]+\+json$/.test(type)) return 'other';
+  if (!JSON_TYPE.test(type)) return 'other';
   // RFC 8259 §8.1: JSON is UTF-8; another charset would be read otherwise by whoever honours it.
   const charset = parameters.find((parameter) => parameter.startsWith('charset'));
   return charset === undefined || /^charset="?utf-8"?$/.test(charset) ? 'json' : 'other';

@@ -93,6 +93,8 @@ describe('a body that the policy sees', () => {
     'application/json;charset="UTF-8"',
     'application/merge-patch+json',
     'application/vnd.api+json; profile="x"',
+    'application/x-amz-json-1.0',
+    'application/x-amz-json-1.1',
   ])('%s is parsed, and its bytes are kept', async (type) => {
     const text = '{"count": 2, "é": [null, true]}';
     const { body, outcome } = await send(type, text);
@@ -170,6 +172,9 @@ describe('a body that the policy sees', () => {
     ['text/json', ''],
     ['json', ''],
     ['+json', ''],
+    ['application/x-amz-json-1.10', ''],
+    ['application/x-amz-json-1', ''],
+    ['text/x-amz-json-1.0', ''],
     ['application/json; charset=utf-16', ''],
     ['application/json; charset=iso-8859-1', ''],
     ['multipart/form-data; boundary=x', ''],
