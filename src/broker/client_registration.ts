@@ -114,7 +114,7 @@ export class ClientRegistration {
         'a registration had no known outcome: the server may hold a client with this key, which is destroyed now, so that nobody can be that client; delete it there',
       );
     }
-    const state = { ...(before ?? blank(workflow.name, issuer)), ...(await freshKey(clock)), attempted: true };
+    const state = { ...blank(workflow.name, issuer), ...(await freshKey(clock)), attempted: true };
     states.set(state);
     const metadata = this.#metadataOf(workflow, state);
     await states.save();
@@ -175,9 +175,9 @@ function blank(workflow: string, issuer: string): Omit<ClientState, 'keys' | 'si
   return { workflow, issuer, clientId: '', management: null, registered: '', attempted: false };
 }
 
-async function freshKey(clock: Clock): Promise<Pick<ClientState, 'keys' | 'signs' | 'rotatedAt' | 'management'>> {
+async function freshKey(clock: Clock): Promise<Pick<ClientState, 'keys' | 'signs' | 'rotatedAt'>> {
   const key = await newKey();
-  return { keys: [key], signs: key.kid, rotatedAt: clock(), management: null };
+  return { keys: [key], signs: key.kid, rotatedAt: clock() };
 }
 
 async function newKey(): Promise<JWK & { kid: string }> {

@@ -12,6 +12,7 @@ import { makeProof } from '../../src/oauth/dpop_proof.ts';
 import { generatePrivateJwk, importSigningKey } from '../../src/oauth/signing_key.ts';
 import { createLog } from '../../src/telemetry/log.ts';
 import { makeKey, type TestKey } from '../support/issuer.ts';
+import type { ServerFront } from './front.ts';
 
 /** What tokens of these tests are for. */
 export const RESOURCE = 'https://cloud.example.com/v1';
@@ -100,6 +101,8 @@ export interface TestBrokerOptions {
   readonly server?: Record<string, unknown>;
   /** Writes what the authorization server needs. */
   readonly before?: (folder: string) => void;
+  /** Stands before this project's authorization server. */
+  readonly front?: ServerFront;
   /** Another authorization server than this project's. */
   readonly issuer?: string;
 }
@@ -150,6 +153,7 @@ export class TestBroker {
 
   /** This project's authorization server, with the client of the workflow. */
   async startAuthServer(port = 0): Promise<void> {
+    const { front } = this.#options;
     const key = await importSigningKey(this.clientJwk);
     const job = [
       'provider',
@@ -179,12 +183,14 @@ export class TestBroker {
             ...this.#options.client,
           },
         ],
+        ...(front !== undefined && { issuer: front.origin }),
         ...this.#options.server,
       },
       this.folder,
     );
     const server = await startAuthServer({ config, log: createLog({ level: 'fatal' }) });
     this.issuer = server.issuer;
+    if (front !== undefined) front.target = server.address;
     this.#closing.push(() => server.close());
   }
 
