@@ -37,6 +37,16 @@ export function meet(limit: Detail, asked: Detail): Detail | null {
   return common as Detail;
 }
 
+/**
+ * Whether a granted item allows nothing that another does not. Members that the other does not have may have been added (RFC 9396 §7.1);
+ * those that narrow it must still be there.
+ */
+export function liesWithin(limit: Detail, item: Readonly<Record<string, unknown>>): boolean {
+  return Object.keys(limit).every(
+    (name) => Object.hasOwn(item, name) && isDeepStrictEqual(meetMember(name, limit[name], item[name]), item[name]),
+  );
+}
+
 /** Undefined: nothing in common. */
 function meetMember(name: string, limit: unknown, asked: unknown): unknown {
   if (name === 'identifier') return meetIdentifier(limit, asked);

@@ -295,6 +295,13 @@ export const BROKER_REASONS = {
     'RFC 9449 §5',
     'Let the authorization server bind the tokens of the client: dpop_bound_access_tokens.',
   ),
+  grant_beyond: row(
+    502,
+    'server_error',
+    'The authorization server granted more than was asked for',
+    'RFC 6749 §3.3, RFC 9396 §7',
+    'Let the authorization server grant what is asked for and nothing by default.',
+  ),
   client_missing: later(
     'The workflow has no client at the authorization server yet',
     'RFC 7591 §3',

@@ -6,12 +6,13 @@ import type { WorkloadIdentity, WorkloadIssuers } from '../oauth/workload_identi
 import type { Log } from '../telemetry/log.ts';
 import { type NarrowedRequest, narrow } from './ceiling.ts';
 import type { Endings } from './endings.ts';
+import type { GrantedToken } from './granted_token.ts';
 import { endedKeyOf, type Jobs } from './jobs.ts';
 import type { BrokerJob } from './jobs_file.ts';
 import type { Records } from './records.ts';
 import { granted, type Outcome, refuse, refuseFor, unauthenticated } from './refusal.ts';
 import type { AuthorizationServer } from './server.ts';
-import type { GrantedToken, TokenIssuer } from './token_issuer.ts';
+import type { TokenIssuer } from './token_issuer.ts';
 import { type Noted, recordOf } from './token_record.ts';
 import { readTokenRequest } from './token_request.ts';
 import { checkEnvironment, type Workflows, workflowOf } from './workflows.ts';

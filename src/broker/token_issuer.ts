@@ -3,14 +3,14 @@ import type { WorkflowConfig } from '../config/workflows_schema.ts';
 import type { Clock } from '../kernel/clock.ts';
 import { callEndpoint, type EndpointReply, retryAfterOf } from '../oauth/call_endpoint.ts';
 import { CLIENT_ASSERTION_TYPE, makeClientAssertion } from '../oauth/client_assertion.ts';
-import { parseCompactJws } from '../oauth/compact_jws.ts';
 import { isJsonObject, type JsonObject } from '../oauth/strict_json.ts';
 import type { WorkloadIdentity } from '../oauth/workload_identity.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { NarrowedRequest } from './ceiling.ts';
 import type { WorkflowClients } from './clients.ts';
+import { type GrantedToken, readGrant } from './granted_token.ts';
 import type { BrokerError } from './reasons.ts';
-import { granted, type Outcome, type Refusal, refuse, refuseFor } from './refusal.ts';
+import { type Outcome, type Refusal, refuse, refuseFor } from './refusal.ts';
 import type { AuthorizationServer, ServerEndpoints } from './server.ts';
 import type { WorkflowClient } from './static_clients.ts';
 import { QueueBusy, TokenQueue } from './token_queue.ts';
@@ -24,17 +24,6 @@ export interface IssueRequest {
   readonly proof: string;
   /** Thumbprint of its key. */
   readonly thumbprint: string;
-}
-
-/** What the authorization server granted; on its way to the job, and kept nowhere. */
-export interface GrantedToken {
-  readonly accessToken: string;
-  /** Seconds; null when the server does not say. */
-  readonly expiresIn: number | null;
-  readonly scope: string | null;
-  readonly details: readonly unknown[] | null;
-  /** The server's nonce for the next proof (RFC 9449 §8.2). */
-  readonly nonce: string | null;
 }
 
 /** What tokens are issued with. */
@@ -136,8 +125,12 @@ export class TokenIssuer {
       this.#options.log.error({ problem: answer.problem }, 'the authorization server gave no answer');
       return refuseFor(USUAL_RETRY, 'server_unreachable');
     }
-    if (answer.status === 200) clients.trust(workflow);
-    return answer.status === 200 ? readGrant(answer, thumbprint) : this.#refusalOf(answer, workflow);
+    if (answer.status !== 200) return this.#refusalOf(answer, workflow);
+    clients.trust(workflow);
+    const token = readGrant(answer, { thumbprint, narrowed });
+    if (!token.ok)
+      this.#options.log.error({ reason: token.reason, workflow: workflow.name }, 'a token was not handed on');
+    return token;
   }
 
   async #authentication(
@@ -193,38 +186,6 @@ export function jobClaimsOf({ job }: WorkloadIdentity, { job_claims: stated }: W
   return Object.fromEntries(
     Object.entries(members).filter(([name, value]) => value !== null && (stated as readonly string[]).includes(name)),
   );
-}
-
-/** Only a token that is bound to the key of the job is handed on (RFC 9449 §5). */
-function readGrant({ value, headers }: EndpointReply, thumbprint: string): Outcome<GrantedToken> {
-  const unusable = refuse('server_unusable');
-  if (!isJsonObject(value)) return unusable;
-  const {
-    access_token: accessToken,
-    token_type: type,
-    expires_in: expiresIn,
-    scope,
-    authorization_details: details,
-  } = value;
-  if (typeof accessToken !== 'string' || accessToken === '') return unusable;
-  if (typeof type !== 'string' || type.toLowerCase() !== 'dpop' || !mayBeBoundTo(accessToken, thumbprint)) {
-    return refuse('token_unbound');
-  }
-  return granted({
-    accessToken,
-    expiresIn: typeof expiresIn === 'number' && expiresIn > 0 && expiresIn < 1e9 ? Math.floor(expiresIn) : null,
-    scope: typeof scope === 'string' ? scope : null,
-    details: Array.isArray(details) ? details : null,
-    nonce: headers.get('dpop-nonce'),
-  });
-}
-
-/** What an opaque token is bound to, only its server knows. */
-function mayBeBoundTo(token: string, thumbprint: string): boolean {
-  const jws = parseCompactJws(token, { maxBytes: 65_536 });
-  if (!jws.ok) return true;
-  const { cnf } = jws.value.payload;
-  return isJsonObject(cnf) && cnf['jkt'] === thumbprint;
 }
 
 /** Words of the server, in the characters of RFC 6749 §5.2. */

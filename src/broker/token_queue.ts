@@ -66,8 +66,7 @@ export class TokenQueue {
   /** The server asked not to be asked for so many seconds. */
   pause(seconds: number): void {
     this.#pausedUntil = Math.max(this.#pausedUntil, performance.now() + seconds * 1000);
-    clearTimeout(this.#wake);
-    this.#wake = setTimeout(() => this.#advance(), this.#pauseLeft()).unref();
+    this.#wakeLater();
     // Who cannot wait for so long is told now instead of later.
     if (this.#pauseLeft() <= this.#options.timeoutMs) return;
     for (const one of [...this.#waiting]) this.#dismiss(one, 'the authorization server asked to wait');
@@ -95,6 +94,13 @@ export class TokenQueue {
       };
       this.#waiting.add(one);
     });
+  }
+
+  /** A timer may be a little early, and must not be the last one then. */
+  #wakeLater(): void {
+    clearTimeout(this.#wake);
+    const wake = () => (this.#pauseLeft() > 0 ? this.#wakeLater() : this.#advance());
+    this.#wake = setTimeout(wake, Math.ceil(this.#pauseLeft())).unref();
   }
 
   #advance(): void {

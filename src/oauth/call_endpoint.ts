@@ -65,7 +65,9 @@ export async function callEndpoint(call: EndpointCall): Promise<EndpointAnswer> 
 export function retryAfterOf(headers: Headers, nowMs: number, most: number): number | null {
   const text = headers.get('retry-after');
   if (text === null) return null;
-  const seconds = /^\d{1,9}$/.test(text) ? Number(text) : (Date.parse(text) - nowMs) / 1000;
+  // RFC 9110 §5.6.7: every form of a date begins with the name of a day; what else Date.parse takes is none.
+  const date = /^[A-Za-z]{3,9},? /.test(text) ? Date.parse(text) : Number.NaN;
+  const seconds = /^\d{1,9}$/.test(text) ? Number(text) : (date - nowMs) / 1000;
   return Number.isFinite(seconds) ? Math.min(Math.max(Math.ceil(seconds), 1), most) : null;
 }
 
