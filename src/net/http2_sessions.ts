@@ -71,7 +71,7 @@ export function serveHttp2(server: Server, socket: TLSSocket, limits: Http2Limit
 
 /**
  * One connection and its bounds. What nghttp2 finds malformed (RFC 9113 §8.1.1) it answers with RST_STREAM or GOAWAY, and nobody here
- * hears of it: no request exists. Fields whose name or value could not stand in HTTP/1.1 it leaves out.
+ * hears of it: no request exists. Fields whose name is none, or whose value has CR, LF or NUL, it leaves out.
  */
 export class Http2Connection {
   readonly #session: ServerHttp2Session;
@@ -195,5 +195,7 @@ function options(limits: Http2Limits): http2.ServerOptions {
     streamResetRate: RESETS_PER_SECOND,
     // An upstream that repeats a field must not make an exception of it.
     strictSingleValueFields: false,
+    // Otherwise nghttp2 leaves out fields with white space around their value, a second DPoP among them, and nobody could refuse the request.
+    strictFieldWhitespaceValidation: false,
   } as http2.ServerOptions;
 }

@@ -35,6 +35,8 @@ const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
 // biome-ignore lint/suspicious/noControlCharactersInRegex: finding control characters is the point.
 const CONTROL = /[\x00-\x08\x0a-\x1f\x7f]/;
 
+const AT_AN_END = /^[\t ]|[\t ]$/;
+
 /**
  * Reads the header section from `rawHeaders`: Node.js itself drops a second Authorization, joins two DPoP headers and takes two Hosts.
  * @param authority `:authority` of HTTP/2, which stands for Host (RFC 9113 §8.3.1); null: not sent; undefined: HTTP/1.1, where node:http has
@@ -65,6 +67,10 @@ export function readHeaderSection(
     const value = rawHeaders[index + 1] ?? '';
     if (!TOKEN.test(name)) return deny('request.header_malformed', 'field name');
     const lowerName = name.toLowerCase();
+    // RFC 9113 §8.2.1: of HTTP/1.1, the parser has taken it away (RFC 9112 §5).
+    if (authority !== undefined && AT_AN_END.test(value)) {
+      return deny('request.header_malformed', 'white space around a field value');
+    }
     // Token and proof are most of the bytes, and are held to a narrower alphabet by those who read them.
     if (lowerName !== 'authorization' && lowerName !== 'dpop' && CONTROL.test(value)) {
       return deny('request.header_malformed', 'control character in a field value');

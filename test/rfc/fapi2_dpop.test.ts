@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { expectAllowed, expectRefused } from '../support/expect_outcome.ts';
 import { makeKey, type TestKey } from '../support/issuer.ts';
 import { signJws } from '../support/sign_jws.ts';
+import { TRANSPORTS } from '../support/transports.ts';
 import { NOW, ORIGIN, PATH, type ProofChanges, Wire } from '../support/wire.ts';
 
 /**
@@ -15,7 +16,7 @@ let rsaKey: TestKey;
 let token: string;
 let rsaToken: string;
 beforeAll(async () => {
-  wire = await Wire.start();
+  wire = await Wire.start({ transports: TRANSPORTS });
   rsaKey = await makeKey('PS256');
   token = wire.token();
   rsaToken = wire.token({ claims: { cnf: { jkt: rsaKey.thumbprint } } });

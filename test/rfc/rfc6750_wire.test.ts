@@ -1,13 +1,14 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { readChallenges } from '../support/challenges.ts';
 import { expectAllowed, expectRefused } from '../support/expect_outcome.ts';
+import { TRANSPORTS } from '../support/transports.ts';
 import { type Outcome, PATH, Wire } from '../support/wire.ts';
 
 /** RFC 6750 over the wire of a whole gateway: where a token may stand (§2), and what a refusal looks like (§3). */
 
 let wire: Wire;
 beforeAll(async () => {
-  wire = await Wire.start();
+  wire = await Wire.start({ transports: TRANSPORTS });
 });
 afterAll(() => wire.close());
 
@@ -255,7 +256,7 @@ describe('RFC 6750 §3: the WWW-Authenticate header', () => {
 describe('RFC 6750: routes that take bearer tokens by name', () => {
   let bearer: Wire;
   beforeAll(async () => {
-    bearer = await Wire.start({ route: { bindings: ['bearer'] } });
+    bearer = await Wire.start({ route: { bindings: ['bearer'] }, transports: TRANSPORTS });
   });
   afterAll(() => bearer.close());
 

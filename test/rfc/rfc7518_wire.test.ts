@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { expectAllowed } from '../support/expect_outcome.ts';
 import { makeKey, type TestKey } from '../support/issuer.ts';
 import { signJws } from '../support/sign_jws.ts';
+import { TRANSPORTS } from '../support/transports.ts';
 import { PATH, RESOURCE, Wire } from '../support/wire.ts';
 
 /**
@@ -43,6 +44,7 @@ operations:
   );
   const issuer = 'https://as.example.com';
   wire = await Wire.start({
+    transports: TRANSPORTS,
     config: {
       issuers: [{ issuer, jwks_file: join(folder, 'jwks.json'), algorithms: ALGORITHMS }],
       dpop: { algorithms: ALGORITHMS },

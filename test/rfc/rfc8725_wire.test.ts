@@ -1,13 +1,14 @@
 import { generateKeyPairSync, type KeyObject, sign } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { expectRefused } from '../support/expect_outcome.ts';
+import { TRANSPORTS } from '../support/transports.ts';
 import { RESOURCE, Wire } from '../support/wire.ts';
 
 /** RFC 8725 over the wire: what is not told by the other tests of its sections. */
 
 let wire: Wire;
 beforeAll(async () => {
-  wire = await Wire.start();
+  wire = await Wire.start({ transports: TRANSPORTS });
 });
 afterAll(() => wire.close());
 

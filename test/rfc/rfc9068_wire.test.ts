@@ -3,13 +3,14 @@ import { expectAllowed, expectRefused } from '../support/expect_outcome.ts';
 import { makeKey, TestIssuer } from '../support/issuer.ts';
 import { type MemberCase, spoil } from '../support/mutations.ts';
 import { signJws } from '../support/sign_jws.ts';
+import { TRANSPORTS } from '../support/transports.ts';
 import { DETAIL, type JwtChanges, NOW, ORIGIN, PATH, RESOURCE, Wire } from '../support/wire.ts';
 
 /** RFC 9068 as a caller meets it: every member of an access token, over the wire of a whole gateway. */
 
 let wire: Wire;
 beforeAll(async () => {
-  wire = await Wire.start();
+  wire = await Wire.start({ transports: TRANSPORTS });
 });
 afterAll(() => wire.close());
 

@@ -1,12 +1,13 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { expectAllowed, expectRefused } from '../support/expect_outcome.ts';
+import { TRANSPORTS } from '../support/transports.ts';
 import { DETAIL, ORIGIN, type Outcome, PATH, RESOURCE, Wire } from '../support/wire.ts';
 
 /** RFC 9396 over the wire of a whole gateway with the starter policy: which calls the authorization_details of a token cover. */
 
 let wire: Wire;
 beforeAll(async () => {
-  wire = await Wire.start();
+  wire = await Wire.start({ transports: TRANSPORTS });
 });
 afterAll(() => wire.close());
 
@@ -62,7 +63,8 @@ describe('RFC 9396 §2: an array of objects with a type', () => {
       Array.from({ length: 1001 }, () => 0),
     );
     const token = wire.token({ claims: { authorization_details: small(10_000) } });
-    const { answer, upstream, summary } = await wire.send({ lines: wire.lines(token) });
+    // Over HTTP/2 the stream or the connection is reset by whoever reads frames (test/security/http2.test.ts).
+    const { answer, upstream, summary } = await wire.sendFirst({ lines: wire.lines(token) });
     expect([answer.status, upstream, summary['reason']]).toEqual([431, [], 'request.headers_too_large']);
   });
 });

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { expectAllowed, expectRefused } from '../support/expect_outcome.ts';
 import { makeKey, type TestKey } from '../support/issuer.ts';
 import { type MemberCase, spoil } from '../support/mutations.ts';
+import { TRANSPORTS } from '../support/transports.ts';
 import { NOW, ORIGIN, PATH, type ProofChanges, Wire } from '../support/wire.ts';
 
 /**
@@ -11,7 +12,7 @@ import { NOW, ORIGIN, PATH, type ProofChanges, Wire } from '../support/wire.ts';
 
 let wire: Wire;
 beforeAll(async () => {
-  wire = await Wire.start();
+  wire = await Wire.start({ transports: TRANSPORTS });
 });
 afterAll(() => wire.close());
 

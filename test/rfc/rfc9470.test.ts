@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { readChallenges } from '../support/challenges.ts';
 import { compilePolicy } from '../support/compiled_policy.ts';
 import { expectAllowed, expectRefused } from '../support/expect_outcome.ts';
+import { TRANSPORTS } from '../support/transports.ts';
 import { NOW, type Outcome, Wire } from '../support/wire.ts';
 
 /**
@@ -50,7 +51,7 @@ requires := {
 
 let wire: Wire;
 beforeAll(async () => {
-  wire = await Wire.start({ artifact: await compilePolicy(POLICY) });
+  wire = await Wire.start({ artifact: await compilePolicy(POLICY), transports: TRANSPORTS });
 });
 afterAll(() => wire.close());
 

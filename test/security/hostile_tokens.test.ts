@@ -1,12 +1,13 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { expectAllowed, expectRefused } from '../support/expect_outcome.ts';
+import { TRANSPORTS } from '../support/transports.ts';
 import { DETAIL, NOW, ORIGIN, type Outcome, PATH, RESOURCE, Wire } from '../support/wire.ts';
 
 /** Tokens and proofs made to be misread, correctly signed, on a whole gateway. */
 
 let wire: Wire;
 beforeAll(async () => {
-  wire = await Wire.start();
+  wire = await Wire.start({ transports: TRANSPORTS });
 });
 afterAll(() => wire.close());
 

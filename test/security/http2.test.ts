@@ -213,6 +213,14 @@ describe('refused with a reason, an answer and a record', () => {
       400,
       plus(['content-type', 'a/b'], ['content-type', 'a/b']),
     ],
+    ...(['x-a', 'dpop', 'authorization', 'content-type'] as const).flatMap((name) =>
+      [' v', 'v ', '\tv', 'v\t', ' '].map((value): [string, string, number, () => Promise<Fields>] => [
+        `RFC 9113 §8.2.1: white space around a value, ${name}: ${JSON.stringify(value)}`,
+        'request.header_malformed',
+        400,
+        plus([name, value]),
+      ]),
+    ),
     ['RFC 9112 §6.3: alias of a framing field', 'request.framing', 400, plus(['transfer_encoding', 'chunked'])],
     [
       'RFC 6585 §5: more fields than allowed',
@@ -392,13 +400,12 @@ describe('malformed for HTTP/2 (RFC 9113 §8.1.1): the stream is reset, nothing 
       ['x-n', 'a\0b'],
       ['a b', 'c'],
       ['x:y', 'z'],
-      ['x-lead', ' v'],
       ['x-kept', '1'],
     ];
     const { answer } = await front.send([...(await front.good()), ...odd]);
     expect(answer.statuses).toEqual([200]);
     expect(valuesOf(lastRequest(), 'x-kept')).toEqual(['1']);
-    for (const name of ['x-a', 'x-b', 'x-n', 'a b', 'x', 'x-lead']) expect(valuesOf(lastRequest(), name)).toEqual([]);
+    for (const name of ['x-a', 'x-b', 'x-n', 'a b', 'x']) expect(valuesOf(lastRequest(), name)).toEqual([]);
   });
 
   it('RFC 9113 §8.1: trailers do not reach the upstream, pseudo-header fields in them reset the stream', async () => {

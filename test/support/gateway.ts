@@ -23,6 +23,8 @@ export interface TestGatewayOptions {
   /** Merged into the one route. */
   readonly route?: Record<string, unknown>;
   readonly clock?: Clock;
+  /** Absent: one of its own. */
+  readonly issuer?: TestIssuer;
   /** Absent: the starter policy. */
   readonly artifact?: PolicyArtifact;
   /** Absent: nothing is logged but what ends the process. */
@@ -53,7 +55,7 @@ export interface TestGateway {
  */
 export async function startTestGateway(options: TestGatewayOptions): Promise<TestGateway> {
   const folder = mkdtempSync(join(tmpdir(), 'sallyport-gateway-'));
-  const issuer = await TestIssuer.create();
+  const issuer = options.issuer ?? (await TestIssuer.create());
   const job = await TestJob.create();
   issuer.writeJwks(join(folder, 'jwks.json'));
   const recordsFile = join(folder, 'records.jsonl');

@@ -1,13 +1,16 @@
 import { createHash, randomUUID } from 'node:crypto';
-import { closeSync, openSync, readSync } from 'node:fs';
+import { closeSync, openSync, readSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect } from 'vitest';
 import type { PolicyArtifact } from '../../src/policy/artifact.ts';
+import { makeCertificate } from './certificate.ts';
 import { startTestGateway, type TestGateway } from './gateway.ts';
-import { makeKey, type TestKey } from './issuer.ts';
+import { makeKey, TestIssuer, type TestKey } from './issuer.ts';
 import type { RawAnswer } from './raw_client.ts';
-import { connectRaw } from './raw_connection.ts';
 import { type RecordedRequest, readRequests } from './read_requests.ts';
 import { type RecordingUpstream, startRecordingUpstream } from './recording_upstream.ts';
 import { type JwsPart, signJws } from './sign_jws.ts';
+import { openTransport, type PlainRequest, type Transport, type TransportName } from './transports.ts';
 
 /** The origin that callers sign: with the default port, which a socket of a test never has. */
 export const ORIGIN = 'https://cloud.example.com';
@@ -63,44 +66,112 @@ export interface WireOptions {
   readonly artifact?: PolicyArtifact;
   /** Seconds; default {@link NOW}. */
   readonly now?: number;
+  /** Default: HTTP/1.1 only. */
+  readonly transports?: readonly TransportName[];
 }
 
-/** A whole gateway with an issuer, a job and an upstream that records; each request is sent as bytes, alone on its connection. */
-export class Wire {
+/** A whole gateway and an upstream that records, reached in one way. */
+class Lane {
+  readonly name: TransportName;
   readonly gateway: TestGateway;
   readonly upstream: RecordingUpstream;
-  readonly jobKey: TestKey;
-  readonly #time: { now: number };
+  readonly #transport: Transport;
   readonly #records: RecordReader;
 
-  private constructor(parts: {
-    gateway: TestGateway;
-    upstream: RecordingUpstream;
-    jobKey: TestKey;
-    time: { now: number };
-  }) {
-    this.gateway = parts.gateway;
-    this.upstream = parts.upstream;
-    this.jobKey = parts.jobKey;
-    this.#time = parts.time;
-    this.#records = new RecordReader(parts.gateway.recordsFile);
+  private constructor(name: TransportName, gateway: TestGateway, upstream: RecordingUpstream) {
+    this.name = name;
+    this.gateway = gateway;
+    this.upstream = upstream;
+    this.#transport = openTransport(name, gateway.port);
+    this.#records = new RecordReader(gateway.recordsFile);
   }
 
-  static async start({ config, route, upstreamRoutes, artifact, now = NOW }: WireOptions = {}): Promise<Wire> {
-    const time = { now };
+  static async start(
+    name: TransportName,
+    { config, route, upstreamRoutes, artifact }: WireOptions,
+    { issuer, time }: { readonly issuer: TestIssuer; readonly time: { readonly now: number } },
+  ): Promise<Lane> {
     const upstream = await startRecordingUpstream();
     const gateway = await startTestGateway({
       upstream: upstream.origin,
-      config: {
+      issuer,
+      config: (folder) => ({
         public_origin: ORIGIN,
+        ...(name === 'HTTP/1.1' ? {} : { listen: { port: 0, tls: writeTlsFiles(folder) } }),
         ...config,
         ...(upstreamRoutes && { routes: upstreamRoutes({ url: upstream.origin }) }),
-      },
+      }),
       route: { resource: RESOURCE, ...route },
       ...(artifact && { artifact }),
       clock: () => time.now * 1000,
     });
-    return new Wire({ gateway, upstream, jobKey: await makeKey(), time });
+    return new Lane(name, gateway, upstream);
+  }
+
+  async close(): Promise<void> {
+    this.#transport.close();
+    await this.gateway.close();
+    await this.upstream.close();
+  }
+
+  async send(request: PlainRequest): Promise<Outcome> {
+    const before = this.upstream.connections.map(({ received }) => received.length);
+    const answer = await this.#transport.send(request);
+    const record = await this.#records.next();
+    const arrived = this.upstream.connections.map(({ received }, index) => received.slice(before[index] ?? 0)).join('');
+    const problem = answer.headers['content-type']?.[0] === 'application/problem+json' && request.method !== 'HEAD';
+    return {
+      answer,
+      problem: problem ? (JSON.parse(answer.body) as Record<string, unknown>) : null,
+      upstream: readRequests(arrived),
+      record,
+      summary: (record['custom'] as Record<string, Record<string, unknown>>)['sallyport'] ?? {},
+    };
+  }
+}
+
+function writeTlsFiles(folder: string): Record<string, unknown> {
+  const { cert, key } = makeCertificate({ name: 'gateway', hosts: ['cloud.example.com'] });
+  writeFileSync(join(folder, 'gateway.crt'), cert);
+  writeFileSync(join(folder, 'gateway.key'), key, { mode: 0o600 });
+  return { certificate_file: 'gateway.crt', key_file: 'gateway.key' };
+}
+
+/**
+ * A whole gateway with an issuer, a job and an upstream that records; requests are sent one at a time, as bytes. Where several transports are
+ * asked for, there is a gateway for each, every request goes to all of them, and all must say, do and record the same.
+ */
+export class Wire {
+  readonly jobKey: TestKey;
+  readonly #lanes: readonly Lane[];
+  readonly #time: { now: number };
+
+  private constructor(lanes: readonly Lane[], jobKey: TestKey, time: { now: number }) {
+    this.#lanes = lanes;
+    this.jobKey = jobKey;
+    this.#time = time;
+  }
+
+  static async start(options: WireOptions = {}): Promise<Wire> {
+    const { now = NOW, transports = ['HTTP/1.1'] } = options;
+    const time = { now };
+    const issuer = await TestIssuer.create();
+    const lanes = await Promise.all(transports.map((name) => Lane.start(name, options, { issuer, time })));
+    return new Wire(lanes, await makeKey(), time);
+  }
+
+  /** The first gateway. */
+  get gateway(): TestGateway {
+    return this.#first.gateway;
+  }
+
+  /** The upstream of the first gateway. */
+  get upstream(): RecordingUpstream {
+    return this.#first.upstream;
+  }
+
+  get #first(): Lane {
+    return this.#lanes[0] as Lane;
   }
 
   /** Seconds since the Unix epoch, for the gateway and for whatever is signed here. */
@@ -117,8 +188,7 @@ export class Wire {
   }
 
   async close(): Promise<void> {
-    await this.gateway.close();
-    await this.upstream.close();
+    await Promise.all(this.#lanes.map((lane) => lane.close()));
   }
 
   /** The header of a good token, with changes. */
@@ -181,27 +251,44 @@ export class Wire {
     return this.send({ method, target: path, lines: this.lines(token, this.proof(token, changes)) });
   }
 
-  /** Sends one request and waits for its answer and its record. */
-  async send({ method = 'GET', target = PATH, lines, body = '' }: WireRequest): Promise<Outcome> {
-    const before = this.upstream.connections.map(({ received }) => received.length);
-    const connection = await connectRaw(this.gateway.port);
-    const length = body === '' ? [] : [`Content-Length: ${Buffer.byteLength(body)}`];
-    const head = [`${method} ${target} HTTP/1.1`, 'Host: cloud.example.com', 'Connection: close', ...length, ...lines];
-    connection.send(Buffer.from(`${head.join('\r\n')}\r\n\r\n${body}`, 'latin1'));
-    await connection.closed();
-    const [answer, ...more] = connection.answers;
-    if (answer === undefined || more.length > 0) throw new Error(`not one answer: ${connection.received}`);
-    const record = await this.#records.next();
-    const arrived = this.upstream.connections.map(({ received }, index) => received.slice(before[index] ?? 0)).join('');
-    const problem = answer.headers['content-type']?.[0] === 'application/problem+json' && method !== 'HEAD';
-    return {
-      answer,
-      problem: problem ? (JSON.parse(answer.body) as Record<string, unknown>) : null,
-      upstream: readRequests(arrived),
-      record,
-      summary: (record['custom'] as Record<string, Record<string, unknown>>)['sallyport'] ?? {},
-    };
+  /** Sends one request over the first transport only, where others have no answer to give. */
+  sendFirst(request: WireRequest): Promise<Outcome> {
+    return this.#first.send(plain(request));
   }
+
+  /** Sends one request over every transport, and waits for its answers and its records. @returns the outcome over the first */
+  async send(request: WireRequest): Promise<Outcome> {
+    const [first, ...others] = await Promise.all(this.#lanes.map((lane) => lane.send(plain(request))));
+    for (const [index, outcome] of others.entries()) {
+      expect(essenceOf(outcome), `over ${this.#lanes[index + 1]?.name}`).toEqual(essenceOf(first as Outcome));
+    }
+    return first as Outcome;
+  }
+}
+
+function plain({ method = 'GET', target = PATH, lines, body = '' }: WireRequest): PlainRequest {
+  return { method, target, host: 'cloud.example.com', lines, body };
+}
+
+/** What must not differ between transports. */
+function essenceOf({ answer, problem, upstream, summary }: Outcome): unknown {
+  const { decision_id: _, ...told } = problem ?? {};
+  const shown = (names: readonly string[]) => names.map((name) => [name, answer.headers[name] ?? []]);
+  return {
+    status: answer.status,
+    told,
+    headers: shown(['www-authenticate', 'cache-control', 'content-type', 'proxy-status', 'allow', 'retry-after']),
+    nonces: answer.headers['dpop-nonce']?.length ?? 0,
+    upstream: upstream.map(({ method, target, headers, body }) => ({
+      method,
+      target,
+      body,
+      names: headers.map(([name]) => name.toLowerCase()).sort(),
+    })),
+    record: ['outcome', 'status', 'reason', 'stage', 'method', 'path', 'query', 'operation'].map(
+      (name) => summary[name],
+    ),
+  };
 }
 
 /** One item of authorization_details that covers reading and building in one project. */
