@@ -24,7 +24,10 @@ export async function profileGateway(
   try {
     const { redisCpus, ...setting } = parts;
     const inspectorPort = await freePort();
-    const gateway = await startGateway({ ...setting, place }, { processes: 1, redisCpus, inspectorPort });
+    const gateway = await startGateway(
+      { ...setting, place },
+      { processes: 1, redisCpus, nodeFlags: [`--inspect=127.0.0.1:${inspectorPort}`] },
+    );
     const load = async (count: number) =>
       measure(gateway, await makeRequests(setting.caller, 'get', count), { connections: 32, status: 200 });
     await load(WARM_UP);

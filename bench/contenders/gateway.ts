@@ -26,21 +26,20 @@ export interface GatewayRun {
   readonly change?: ((config: BenchConfig, folder: string) => object) | undefined;
   /** Where Redis is, if not in a server of this gateway's own: behind a proxy that takes its time. */
   readonly redisPort?: (own: number) => Promise<number>;
-  /** Port of the inspector, for the sampling profiler; absent: there is none. */
-  readonly inspectorPort?: number;
+  /** For Node.js, such as those for the inspector; absent: none but those that the gateway ships with. */
+  readonly nodeFlags?: readonly string[];
 }
 
 /** The whole gateway as it ships: DPoP, Redis, starter policy, record in a file, metrics. */
 export async function startGateway(setting: Setting, run: GatewayRun): Promise<Contender> {
-  const { processes, redisCpus, inspectorPort } = run;
+  const { processes, redisCpus, nodeFlags = [] } = run;
   const name = run.name ?? `gateway-${processes}`;
   const { place } = setting;
   const redis = await startRedisFor(name, place, redisCpus);
   const port = await freePort();
   const redisPort = (await run.redisPort?.(redis.port)) ?? redis.port;
   const file = writeConfig(name, setting, { port, processes, redisPort, change: run.change });
-  const flags = inspectorPort === undefined ? [] : [`--inspect=127.0.0.1:${inspectorPort}`];
-  const args = [...flags, YOUNG_GENERATION, MAIN, 'gateway', '--config', file];
+  const args = [...nodeFlags, YOUNG_GENERATION, MAIN, 'gateway', '--config', file];
   const cpus = processes === 1 ? setting.cpus : undefined;
   const program = await place.start({ name, command: process.execPath, args, port, cpus });
   return { name: `gateway, ${processes} process${processes === 1 ? '' : 'es'}`, program, redis, checks: ALL };

@@ -3,6 +3,7 @@ import type { Dispatcher } from 'undici';
 import type { AuthorizedRequest, Evidence, UpstreamEvidence } from '../kernel/context.ts';
 import type { Denial } from '../kernel/denial.ts';
 import { statusOf } from '../kernel/denial.ts';
+import type { Enrolled, Roster } from '../kernel/roster.ts';
 import { drain, RequestBody } from './body.ts';
 import { type CallerResponse, type CallerSocket, cutAnswer, type HttpExchange } from './caller.ts';
 import { ABANDONED, denialOf, type Phase } from './failure.ts';
@@ -29,7 +30,7 @@ export interface ExchangeParts {
   /** What is sent; the body, when it is streamed, is given here too. */
   readonly outgoing: Dispatcher.DispatchOptions;
   /** Where it stands as long as it is under way. */
-  readonly running: Set<Exchange>;
+  readonly running: Roster<Exchange>;
 }
 
 /**
@@ -37,7 +38,8 @@ export interface ExchangeParts {
  * answer was passed on to its end, else with a denial. When the caller saw a part of the answer already, its connection is destroyed, so
  * that what was cut never looks complete.
  */
-export class Exchange implements Dispatcher.DispatchHandler {
+export class Exchange implements Dispatcher.DispatchHandler, Enrolled {
+  place = -1;
   readonly #parts: ExchangeParts;
   readonly #response: CallerResponse;
   readonly #seen: UpstreamEvidence = { status: 0, requestBytes: 0, responseBytes: 0, complete: false };

@@ -3,6 +3,7 @@ import type { UpstreamConfig } from '../config/schema.ts';
 import type { Clock } from '../kernel/clock.ts';
 import type { AuthorizedRequest, Evidence, RequestContext } from '../kernel/context.ts';
 import type { Denial } from '../kernel/denial.ts';
+import { Roster } from '../kernel/roster.ts';
 import { RequestBody } from './body.ts';
 import type { HttpExchange } from './caller.ts';
 import { Exchange } from './exchange.ts';
@@ -77,7 +78,7 @@ export function createForwarder(options: ForwarderOptions): Forwarder {
 class PoolForwarder implements Forwarder {
   readonly #upstreams: ReadonlyMap<string, Upstream>;
   readonly #upgrades: Upgrades;
-  readonly #running = new Set<Exchange>();
+  readonly #running = new Roster<Exchange>();
   readonly #bodyBytes: number;
   readonly #pseudonym: string;
   #closed: Promise<unknown> | null = null;
@@ -129,7 +130,7 @@ class PoolForwarder implements Forwarder {
   }
 
   endExchanges(picks: (authorized: AuthorizedRequest) => boolean, denial: Denial): number {
-    const picked = [...this.#running].filter((exchange) => picks(exchange.authorized));
+    const picked = this.#running.all().filter((exchange) => picks(exchange.authorized));
     for (const exchange of picked) exchange.end(denial);
     return picked.length;
   }

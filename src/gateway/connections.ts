@@ -2,6 +2,7 @@ import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import type { Evidence } from '../kernel/context.ts';
 import type { Denial } from '../kernel/denial.ts';
+import type { Enrolled } from '../kernel/roster.ts';
 import type { CallerRequest, CallerResponse } from '../net/http_server.ts';
 import { type Http2Request, StreamSocket } from '../net/http2_request.ts';
 import { UnderWay } from './under_way.ts';
@@ -15,7 +16,7 @@ const ANSWER_MS = 10_000;
 const NEVER = Promise.resolve(false);
 
 /** One request on a connection. */
-export interface Exchange {
+export interface Exchange extends Enrolled {
   readonly request: CallerRequest;
   /** Null for an upgrade and CONNECT. */
   readonly response: CallerResponse | null;

@@ -110,7 +110,7 @@ interface Arrival {
 
 async function serve(stages: Stages, connections: Connections, { request, response, body }: Arrival): Promise<void> {
   const evidence = evidenceOf(stages, request);
-  const exchange: Exchange = { request, response, evidence, broken: null, answered: false };
+  const exchange: Exchange = { request, response, evidence, broken: null, answered: false, place: -1 };
   const turn = connections.begin(exchange);
   if (turn !== null && !(await turn)) return;
   const span = beginWork(stages, connections, exchange);
@@ -171,7 +171,7 @@ async function serveUpgrade(
 ): Promise<void> {
   const evidence = evidenceOf(stages, request);
   socket.on('error', () => socket.destroy());
-  const exchange: Exchange = { request, response: null, evidence, broken: null, answered: false };
+  const exchange: Exchange = { request, response: null, evidence, broken: null, answered: false, place: -1 };
   const turn = connections.begin(exchange);
   if (turn !== null && !(await turn)) return;
   let release = (): void => undefined;

@@ -1,9 +1,10 @@
 import { within } from '../audit/within.ts';
+import { Roster } from '../kernel/roster.ts';
 import type { Exchange } from './connections.ts';
 
 /** The requests that are being served; each of them has its record still to come. */
 export class UnderWay {
-  readonly #exchanges = new Set<Exchange>();
+  readonly #exchanges = new Roster<Exchange>();
   readonly #none = Promise.withResolvers<void>();
   #stopping = false;
 
@@ -27,7 +28,7 @@ export class UnderWay {
    */
   stop(): void {
     this.#stopping = true;
-    for (const exchange of this.#exchanges) closeAfter(exchange);
+    for (const exchange of this.#exchanges.all()) closeAfter(exchange);
     this.#tellNone();
   }
 

@@ -33,7 +33,8 @@ export type SendScript = (script: string, keys: number, ...rest: string[]) => Pr
  */
 export class ClaimBatches {
   readonly #send: SendScript;
-  readonly #open = new Map<string, Batch>();
+  /** One for each bucket, and hardly ever more than a few. An array, since a Map that is emptied each turn leaves all it held to the collector of the old generation. */
+  #open: Batch[] = [];
 
   constructor(send: SendScript) {
     this.#send = send;
@@ -41,19 +42,19 @@ export class ClaimBatches {
 
   /** Redis's answer for this claim: 1, 0 or -1. Rejects, for every claim of the command, when there is none. */
   add(claim: QueuedClaim): Promise<unknown> {
-    let batch = this.#open.get(claim.bucket);
-    if (batch === undefined || batch.epoch !== claim.epoch || batch.size === MOST_CLAIMS) {
-      if (batch !== undefined) this.#leave(batch);
-      else if (this.#open.size === 0) setImmediate(() => this.#leaveAll());
+    let batch = this.#open.findLast((open) => open.takes(claim));
+    if (batch === undefined) {
+      if (this.#open.length === 0) setImmediate(() => this.#leaveAll());
       batch = new Batch(claim);
-      this.#open.set(claim.bucket, batch);
+      this.#open.push(batch);
     }
     return batch.add(claim);
   }
 
   #leaveAll(): void {
-    for (const batch of this.#open.values()) this.#leave(batch);
-    this.#open.clear();
+    const batches = this.#open;
+    this.#open = [];
+    for (const batch of batches) this.#leave(batch);
   }
 
   #leave(batch: Batch): void {
@@ -65,18 +66,24 @@ export class ClaimBatches {
 }
 
 class Batch {
-  readonly epoch: string;
+  readonly #bucket: string;
+  readonly #epoch: string;
   readonly #keys: string[];
   readonly #lives: string[] = [];
   readonly #waiting: { resolve(reply: unknown): void; reject(error: unknown): void }[] = [];
 
-  constructor({ epoch, epochKey }: QueuedClaim) {
-    this.epoch = epoch;
+  constructor({ bucket, epoch, epochKey }: QueuedClaim) {
+    this.#bucket = bucket;
+    this.#epoch = epoch;
     this.#keys = [epochKey];
   }
 
   get size(): number {
     return this.#waiting.length;
+  }
+
+  takes({ bucket, epoch }: QueuedClaim): boolean {
+    return this.#bucket === bucket && this.#epoch === epoch && this.size < MOST_CLAIMS;
   }
 
   add({ key, lifeMs }: QueuedClaim): Promise<unknown> {
@@ -88,7 +95,7 @@ class Batch {
   }
 
   words(): string[] {
-    return [...this.#keys, this.epoch, ...this.#lives];
+    return [...this.#keys, this.#epoch, ...this.#lives];
   }
 
   answer(reply: unknown): void {
