@@ -27,6 +27,7 @@ ended it, 127 when there is no such command, 1 when the job got no token (then t
 | \`SALLYPORT_<NAME>_URL\`, and what \`apis[].variables\` names | \`listen: port\` | local base URL of the API, with the secret of the job in its path |
 | \`SALLYPORT_<NAME>_SOCKET\` | \`listen: socket\` | Unix socket of the API, for this user only: \`curl --unix-socket "$SALLYPORT_X_SOCKET" http://x/…\` |
 | \`HTTPS_PROXY\`, \`https_proxy\`, \`NODE_USE_ENV_PROXY\`; \`HTTP_PROXY\` where a URL is http | \`proxy\` | forward mode, with the secret of the job as password; entries of \`NO_PROXY\` that name an API are taken out |
+| \`NO_PROXY\`, \`no_proxy\` | a proxy, here or on the machine | local ports are reached without one: other proxies never see a local URL |
 | \`SSL_CERT_FILE\`, \`AWS_CA_BUNDLE\`, \`REQUESTS_CA_BUNDLE\`, \`CURL_CA_BUNDLE\`, \`GIT_SSL_CAINFO\`, \`CLOUDSDK_CORE_CUSTOM_CA_CERTS_FILE\` | \`proxy\` | the CAs of the system, whatever the variable named before, and the CA of this job |
 | \`NODE_EXTRA_CA_CERTS\`, \`DENO_CERT\` | \`proxy\` | the CA of this job, and whatever the variable named before |
 | \`KUBECONFIG\` | \`kubeconfig: true\` | contexts named after the APIs |

@@ -1,7 +1,7 @@
 import type { BrokerConfig } from '../config/agent_schema.ts';
 import type { Clock } from '../kernel/clock.ts';
 import type { IssuedToken } from '../oauth/client_credentials.ts';
-import { fetchJson, type JsonAnswer } from '../oauth/fetch_json.ts';
+import { fetchJson, type JsonAnswer, type JsonProblem } from '../oauth/fetch_json.ts';
 import { isSecureUrl } from '../oauth/secure_url.ts';
 import type { SigningKey } from '../oauth/signing_key.ts';
 import { isJsonObject, type JsonObject } from '../oauth/strict_json.ts';
@@ -77,6 +77,7 @@ export async function askBroker(question: BrokerQuestion, asked: AskedRights): P
   const sentAt = clock();
   let retryAfter: string | null = null;
   let gaveNonce = false;
+  let status = 0;
   const answer = await fetchJson({
     url: endpoints.tokenEndpoint,
     timeoutMs,
@@ -88,14 +89,15 @@ export async function askBroker(question: BrokerQuestion, asked: AskedRights): P
       'content-type': 'application/x-www-form-urlencoded',
     },
     body: formOf(question.config, asked),
-    onAnswer: ({ headers }) => {
+    onAnswer: ({ status: seenStatus, headers }) => {
+      status = seenStatus;
       retryAfter = headers.get('retry-after');
       const seen = { nonce: headers.get('dpop-nonce'), date: headers.get('date') };
       gaveNonce = memory.learn({ ...seen, sentAt, receivedAt: clock() });
     },
   });
-  if (!answer.ok && answer.failure !== 'malformed')
-    return { kind: 'later', afterMs: 0, why: `the broker ${answer.problem}` };
+  if (!answer.ok && (answer.failure !== 'malformed' || isPassing(status)))
+    return { kind: 'later', afterMs: 0, why: problemOf(answer, status) };
   return readAnswer(answer, { asked, sentAt, gaveNonce, retryAfter });
 }
 
@@ -126,7 +128,7 @@ export async function endJobAt(
     if (status >= 200 && status < 300) return null;
     why = answer.ok
       ? (errorOf(answer.value)?.text ?? `the broker answered with status ${status}`)
-      : `the broker ${answer.problem}`;
+      : problemOf(answer, status);
     if (!gaveNonce && status !== 401) break;
   }
   return why;
@@ -151,7 +153,7 @@ interface AnswerContext {
 }
 
 function readAnswer(answer: JsonAnswer, { asked, sentAt, gaveNonce, retryAfter }: AnswerContext): BrokerAnswer {
-  if (!answer.ok) return { kind: 'refused', why: `the broker ${answer.problem}` };
+  if (!answer.ok) return { kind: 'refused', why: problemOf(answer, 0) };
   const { status, value } = answer;
   if (status === 200 && isJsonObject(value)) {
     const token = readIssuedToken(value, asked, sentAt);
@@ -165,8 +167,19 @@ function readAnswer(answer: JsonAnswer, { asked, sentAt, gaveNonce, retryAfter }
   const error = errorOf(value);
   if (error?.code === 'use_dpop_nonce' && gaveNonce) return { kind: 'nonce' };
   const why = `the broker refused: ${error?.text ?? `status ${status}`}`;
-  if (status === 429 || status >= 500) return { kind: 'later', afterMs: secondsIn(retryAfter) * 1000, why };
+  if (isPassing(status)) return { kind: 'later', afterMs: secondsIn(retryAfter) * 1000, why };
   return { kind: 'refused', why };
+}
+
+/** Whether it is worth asking again. */
+function isPassing(status: number): boolean {
+  return status === 429 || status >= 500;
+}
+
+/** What stands in front of a broker answers with what is no JSON: then its status says more. */
+function problemOf({ failure, problem }: JsonProblem, status: number): string {
+  if (failure !== 'malformed') return `the broker ${problem}`;
+  return status >= 400 ? `the broker answered with status ${status}` : `the broker's answer cannot be used: ${problem}`;
 }
 
 /** RFC 6749 §5.2. */

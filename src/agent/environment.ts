@@ -1,6 +1,7 @@
 import type { AgentConfig } from '../config/agent_schema.ts';
 import { ADDING, REPLACING } from './ca_bundle.ts';
 import { identityVariables, type Variables } from './identity.ts';
+import { noProxyFor } from './no_proxy.ts';
 
 /** Environment variables that the command gets; null: it does not get this one. */
 export type Exported = Record<string, string | null>;
@@ -47,7 +48,8 @@ export function exportedVariables(config: AgentConfig, places: Places, variables
     if (url !== null) for (const variable of [`${prefix}_URL`, ...names]) exported[variable] = url;
     if (socket !== null) exported[`${prefix}_SOCKET`] = socket;
   }
-  if (places.proxy !== null) Object.assign(exported, proxyVariables(places.proxy, places.secret, variables));
+  if (places.proxy !== null) Object.assign(exported, proxyVariables(places.proxy, places.secret));
+  Object.assign(exported, noProxyFor({ variables, exported, hosts: places.proxy?.hosts ?? [] }));
   if (places.kubeconfig !== null) exported['KUBECONFIG'] = places.kubeconfig;
   for (const kind of config.placeholders) Object.assign(exported, PLACEHOLDERS[kind](places.placeholder));
   if (config.broker !== undefined && !config.keep_identity) {
@@ -79,35 +81,14 @@ const PLACEHOLDERS: Readonly<Record<AgentConfig['placeholders'][number], (placeh
   }),
 };
 
-function proxyVariables(
-  { port, bundle, added, hosts, plain }: ProxyPlace,
-  secret: string,
-  variables: Variables,
-): Exported {
+function proxyVariables({ port, bundle, added, plain }: ProxyPlace, secret: string): Exported {
   const url = `http://agent:${secret}@127.0.0.1:${port}`;
   // NODE_USE_ENV_PROXY: fetch and node:https of Node.js 24 look at HTTPS_PROXY only then.
   const exported: Exported = { HTTPS_PROXY: url, https_proxy: url, NODE_USE_ENV_PROXY: '1' };
   if (plain) Object.assign(exported, { HTTP_PROXY: url, http_proxy: url });
-  for (const name of ['NO_PROXY', 'no_proxy']) {
-    const value = variables[name];
-    if (value !== undefined) exported[name] = withoutHosts(value, hosts);
-  }
   for (const name of REPLACING) exported[name] = bundle;
   for (const name of ADDING) exported[name] = added;
   return exported;
-}
-
-/** Entries of NO_PROXY that would lead a tool around the agent are left out. */
-function withoutHosts(list: string, hosts: readonly string[]): string {
-  const entries = list.split(/[\s,]+/).filter((entry) => entry !== '');
-  const covers = (entry: string, host: string) => {
-    const name = entry
-      .replace(/:\d+$/, '')
-      .replace(/^\*?\./, '')
-      .toLowerCase();
-    return entry === '*' || host === name || host.endsWith(`.${name}`);
-  };
-  return entries.filter((entry) => !hosts.some((host) => covers(entry, host))).join(',');
 }
 
 /** The environment of the command: the agent's own, with what is exported. */

@@ -1,3 +1,4 @@
+import { constants } from 'node:os';
 import { startAgent } from '../agent/agent.ts';
 import { CommandNotRun, runCommand } from '../agent/command.ts';
 import { environmentOf } from '../agent/environment.ts';
@@ -17,12 +18,14 @@ export async function execWithAgent(
   const notices = new Notices((line) => void process.stderr.write(`${line}\n`));
   const variables = process.env;
   // A signal that comes while the agent starts must not be lost on the way to nothing.
-  const early = new AbortController();
-  const stop = () => early.abort();
+  let early: NodeJS.Signals | null = null;
+  const stop = (signal: NodeJS.Signals) => {
+    early = signal;
+  };
   process.on('SIGINT', stop).on('SIGTERM', stop).on('SIGHUP', stop);
   const agent = await startAgent({ config, variables, notices, clock: Date.now, user });
   try {
-    if (early.signal.aborted) return 130;
+    if (early !== null) return 128 + constants.signals[early];
     const own = { ...variables, ...(user === null ? {} : userVariables(user)) };
     const environment = environmentOf(own, agent.exported);
     const running = runCommand({ argv, environment, user, atTerminal: process.stdin.isTTY === true });

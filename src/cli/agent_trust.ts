@@ -1,3 +1,4 @@
+import { X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { getCACertificates, setDefaultCACertificates } from 'node:tls';
 
@@ -9,14 +10,34 @@ export function trustMore(file: string | undefined): void {
   const certificates = [...getCACertificates('default'), ...getCACertificates('system')];
   if (file !== undefined) {
     try {
-      certificates.push(readFileSync(file, 'utf8'));
+      certificates.push(...certificatesIn(readFileSync(file, 'latin1')));
     } catch (error) {
-      throw new Error(`ca_file: ${file} cannot be read: ${(error as NodeJS.ErrnoException).code}`);
+      const why = (error as NodeJS.ErrnoException).code ?? (error as Error).message;
+      throw new Error(`ca_file: ${file} cannot be read: ${why}`);
     }
   }
   try {
     setDefaultCACertificates(certificates);
   } catch (error) {
     throw new Error(`ca_file: ${file ?? 'the certificates of the system'} cannot be used: ${(error as Error).message}`);
+  }
+}
+
+/** Node.js takes a text without certificates, or with one cut short, and trusts nothing more for it. @throws Error */
+function certificatesIn(text: string): string[] {
+  const found =
+    text.match(/-----BEGIN (?:TRUSTED )?CERTIFICATE-----[^-]*-----END (?:TRUSTED )?CERTIFICATE-----/g) ?? [];
+  if (found.length === 0) throw new Error('expected certificates in PEM, found none');
+  for (const [index, pem] of found.entries()) {
+    if (!isCertificate(pem)) throw new Error(`certificate ${index + 1} in it is none`);
+  }
+  return found;
+}
+
+function isCertificate(pem: string): boolean {
+  try {
+    return new X509Certificate(pem).raw.length > 0;
+  } catch {
+    return false;
   }
 }

@@ -181,6 +181,18 @@ describe('tokens from a broker', () => {
     expect(asked).toHaveLength(2);
   });
 
+  it.each([
+    [502, 'text/html', '<h1>Bad Gateway</h1>'],
+    [500, 'application/json', ''],
+    [504, 'application/json', 'upstream timed out'],
+    [429, 'text/plain', 'slow down'],
+  ])('%i (%s) of what stands in front of the broker is passing: asked again', async (status, type, body) => {
+    answer = (response, count) =>
+      count === 1 ? void response.writeHead(status, { 'content-type': type }).end(body) : json(response, 200, GRANTED);
+    await start();
+    expect(asked).toHaveLength(2);
+  });
+
   it('longer than token_timeout_ms is not waited', async () => {
     answer = (response) => json(response, 503, { error: 'temporarily_unavailable' }, { 'retry-after': '60' });
     await expect(start({ token_timeout_ms: 500 })).rejects.toThrow('temporarily_unavailable');
