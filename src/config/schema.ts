@@ -562,6 +562,14 @@ const limits = z.strictObject({
     .describe(
       'Verified tokens that are remembered, per process: about 1.4 KB each. Others are verified anew, which costs more than everything else of a request.',
     ),
+  rate_keys: z
+    .int()
+    .min(100)
+    .max(10_000_000)
+    .default(200_000)
+    .describe(
+      'Keys (jobs) that a rate class counts in the memory of a process, about 150 bytes each. When full, requests of new keys are refused with 503, none is forgotten within its window. In Redis: no bound of ours.',
+    ),
   stop_grace_ms: milliseconds.default(30_000).describe('How long requests under way may take after SIGTERM.'),
 });
 
@@ -608,6 +616,14 @@ const rateClass = z.strictObject({
     .optional()
     .describe('Absent: nothing beyond the rate.'),
   concurrent: z.int().min(1).max(100_000).optional().describe('Requests at the same time. Absent: any number.'),
+  lease_seconds: z
+    .int()
+    .min(2)
+    .max(600)
+    .default(15)
+    .describe(
+      'With concurrent, in Redis: how long the places of a process that died stay taken. A living one renews them three times in that time.',
+    ),
 });
 
 /** The whole configuration of `sallyport gateway`. */

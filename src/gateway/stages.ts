@@ -1,5 +1,6 @@
 import { type Auditor, createAuditor } from '../audit/auditor.ts';
 import { type Catalogue, loadCatalogue } from '../config/catalogue.ts';
+import { getsCertificates } from '../config/certificate_rules.ts';
 import type { GatewayConfig, RouteConfig } from '../config/schema.ts';
 import { startEndedKeys } from '../ended_jobs/create.ts';
 import type { EndedKey, EndedKeys } from '../ended_jobs/ended_keys.ts';
@@ -151,6 +152,7 @@ export function wireStages(parts: StageParts, services: Services, { origin, trac
   });
   const answers = createAnswers({
     algorithms: config.dpop.algorithms,
+    certificates: getsCertificates(config),
     routes,
     authorizationDetails: config.challenges.authorization_details,
   });

@@ -1,6 +1,7 @@
-import { BurstyRateLimiter, RateLimiterMemory, RateLimiterRes } from 'rate-limiter-flexible';
+import { BurstyRateLimiter, RateLimiterRes } from 'rate-limiter-flexible';
 import type { RateClassConfig } from '../config/schema.ts';
 import type { RateCounter, Release } from './rate_limits.ts';
+import { MemoryWindows } from './window_memory.ts';
 
 /** Any limiter of rate-limiter-flexible. */
 interface Limiter {
@@ -30,14 +31,12 @@ export function countWith(
   };
 }
 
-/** Counts in the memory of this process. */
-export function createMemoryCounter(name: string, rate: RateClassConfig): RateCounter {
+/** Counts in the memory of this process, so many keys of a class at the same time. */
+export function createMemoryCounter(rate: RateClassConfig, keys: number): RateCounter {
+  // Each is held by a request under way, so that they are no more than those.
   const places = new Map<string, number>();
   return {
-    count: countWith(
-      rate,
-      (points, duration, part) => new RateLimiterMemory({ keyPrefix: `${name}:${part}`, points, duration }),
-    ),
+    count: countWith(rate, (points, seconds) => new MemoryWindows({ points, seconds, keys })),
     hold: (key) => holdPlace(places, key, rate.concurrent ?? null),
   };
 }

@@ -15,10 +15,7 @@ const MAX_RECONNECT_DELAY_MS = 500;
 export function connectionOptions(config: RedisConfig) {
   const url = config.url === undefined ? null : new URL(config.url);
   const username = config.username ?? (decodeURIComponent(url?.username ?? '') || undefined);
-  const password =
-    config.password_file === undefined
-      ? decodeURIComponent(url?.password ?? '') || undefined
-      : readFileSync(config.password_file, 'utf8').replace(/\r?\n$/, '');
+  const password = passwordOf(config);
   const tls = tlsOptions(config, url?.protocol === 'rediss:');
   return {
     lazyConnect: true,
@@ -38,6 +35,12 @@ export function connectionOptions(config: RedisConfig) {
     ...(password === undefined ? {} : { password }),
     ...(tls === undefined ? {} : { tls }),
   };
+}
+
+/** The password of the file, else of the URL. @throws when the file cannot be read */
+export function passwordOf({ password_file: file, url }: RedisConfig): string | undefined {
+  if (file !== undefined) return readFileSync(file, 'utf8').replace(/\r?\n$/, '');
+  return url === undefined ? undefined : decodeURIComponent(new URL(url).password) || undefined;
 }
 
 /** Host, port and database of a single node. */

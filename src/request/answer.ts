@@ -28,6 +28,8 @@ export interface AnswersOptions {
   /** Signature algorithms that proofs may use. */
   readonly algorithms: readonly string[];
   readonly routes: readonly Route[];
+  /** Whether a client certificate can reach the gateway at all. */
+  readonly certificates: boolean;
   /** How insufficient authorization_details are answered. Absent: 403 insufficient_authorization_details. */
   readonly authorizationDetails?: DetailsChallenge;
 }
@@ -59,7 +61,7 @@ const MAXIMUM_REQUIREMENTS = 16_384;
  * configuration, the policy's words, and, when a stage disclosed them to the holder of the key, what was expected and what was seen.
  */
 export function createAnswers(options: AnswersOptions): (refusal: Refusal) => Answer {
-  const { algorithms, routes, authorizationDetails } = options;
+  const { algorithms, certificates, routes, authorizationDetails } = options;
   const everyMethod = [...new Set(routes.flatMap((route) => route.methods))].join(', ');
   return (refusal) => {
     const { denial, route, decisionId, method } = refusal;
@@ -76,7 +78,7 @@ export function createAnswers(options: AnswersOptions): (refusal: Refusal) => An
       'Proxy-Status',
       proxyStatusOf(denial.reason),
     ];
-    for (const challenge of challengesFor(refusal, { algorithms, details }))
+    for (const challenge of challengesFor(refusal, { algorithms, certificates, details }))
       headers.push('WWW-Authenticate', challenge);
     if (refusal.nonce !== undefined) headers.push('DPoP-Nonce', refusal.nonce); // RFC 9449 §8.1: one value.
     // RFC 9110 §15.5.6; where no route is known, whatever some route takes.

@@ -21,6 +21,8 @@ export interface DetailsChallenge {
 export interface ChallengeOptions {
   /** What proofs may be signed with (RFC 9449 §7.1, `algs`). */
   readonly algorithms: readonly string[];
+  /** Whether a client certificate can reach the gateway at all; where none can, no challenge asks for a token that is bound to one. */
+  readonly certificates: boolean;
   /** Of a refusal for insufficient authorization_details, when it is not answered as its reason says. */
   readonly details?: DetailsChallenge | undefined;
 }
@@ -42,7 +44,7 @@ export function challengesFor({ denial, route, scheme }: ChallengeInput, options
   const { error, status } = options.details ?? row;
   const { challenge } = row;
   if (error === null && challenge !== true) return [];
-  const offered = route === null ? WITHOUT_ROUTE : schemesOf(route);
+  const offered = route === null ? WITHOUT_ROUTE : schemesOf(route, options.certificates);
   const carrier = errorScheme(error, offered, scheme);
   // RFC 9110 §15.5.2: 401 names every scheme that would do; elsewhere only the one in error is worth a word.
   const shown = status === 401 ? [...offered] : offered.filter((name) => name === carrier);
@@ -57,11 +59,11 @@ export function challengesFor({ denial, route, scheme }: ChallengeInput, options
   });
 }
 
-/** The schemes that the bindings of a route can be presented with: DPoP (RFC 9449 §7.1), Bearer (RFC 6750, and RFC 8705 §3 for mtls). */
-function schemesOf(route: Route): Scheme[] {
+/** The schemes that the bindings of a route can be presented with here: DPoP (RFC 9449 §7.1), Bearer (RFC 6750, and RFC 8705 §3 for mtls). */
+function schemesOf({ bindings }: Route, certificates: boolean): Scheme[] {
   const schemes: Scheme[] = [];
-  if (route.bindings.includes('dpop')) schemes.push('DPoP');
-  if (route.bindings.includes('mtls') || route.bindings.includes('bearer')) schemes.push('Bearer');
+  if (bindings.includes('dpop')) schemes.push('DPoP');
+  if (bindings.includes('bearer') || (certificates && bindings.includes('mtls'))) schemes.push('Bearer');
   return schemes;
 }
 

@@ -56,6 +56,25 @@ describe('a single node', () => {
     expect(await started({ url: `redis://:one%20word@127.0.0.1:${server.port}/3` })).toBeDefined();
   });
 
+  it('the password was changed: unavailable once the connection is cut, back with the new one in the file, without a restart', async () => {
+    const server = await redis();
+    // A password of the operator's own, so that the test can still ask.
+    const change = async (password: string) => {
+      await server.call('ACL', 'SETUSER', 'gateway', 'on', 'resetpass', `>${password}`, '~*', '+@all');
+      await server.call('CLIENT', 'KILL', 'USER', 'gateway');
+    };
+    await change('first');
+    const file = secretFile('first\n');
+    const store = await started({ url: server.url, username: 'gateway', password_file: file });
+    await claimedOnce(store);
+    await change('second');
+    await eventually('it is missed', () => /WRONGPASS/.test(store.health().detail));
+    expect(store.health().healthy).toBe(false);
+    writeFileSync(file, 'second\n');
+    await eventually('healthy', () => store.health().healthy);
+    await claimedOnce(store);
+  });
+
   it('an ACL user that may do nothing but what is documented', async () => {
     const server = await redis();
     const rules = [

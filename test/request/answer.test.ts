@@ -8,10 +8,12 @@ import { formatAnswer } from '../../src/request/raw_answer.ts';
 import { makeRoute } from './fixtures.ts';
 
 const route = makeRoute();
-const answers = createAnswers({
+const options = {
   algorithms: ['ES256', 'PS256', 'EdDSA'],
+  certificates: true,
   routes: [route, makeRoute({ methods: ['GET', 'OPTIONS'] })],
-});
+};
+const answers = createAnswers(options);
 
 function answer(denial: Denial | Reason, changes: Partial<Refusal> = {}): Answer {
   const full = typeof denial === 'string' ? { reason: denial } : denial;
@@ -93,6 +95,34 @@ describe('challenges', () => {
   ])('bindings %j: schemes %j', (bindings, schemes) => {
     const shown = challenges('request.credentials_missing', { scheme: null, ...withBindings(...bindings) });
     expect(shown.map((value) => value.split(' ')[0])).toEqual(schemes);
+  });
+
+  it.each<[Route['bindings'], string[]]>([
+    [['dpop', 'mtls'], ['DPoP']],
+    [
+      ['dpop', 'mtls', 'bearer'],
+      ['DPoP', 'Bearer'],
+    ],
+    [['bearer', 'mtls'], ['Bearer']],
+  ])('where no certificate can arrive, bindings %j: schemes %j', (bindings, schemes) => {
+    const without = createAnswers({ ...options, certificates: false });
+    const refused = (reason: Reason, scheme: Refusal['scheme']) =>
+      valuesOf(
+        without({
+          denial: { reason },
+          route: makeRoute({ bindings }),
+          scheme,
+          decisionId: 'decision-1',
+          method: 'GET',
+        }),
+        'WWW-Authenticate',
+      );
+    const names = (values: readonly string[]) => values.map((value) => value.split(' ')[0]);
+    expect(names(refused('request.credentials_missing', null))).toEqual(schemes);
+    // Whoever tries all the same is told in a scheme that would do.
+    const [first, ...others] = refused('proof.certificate_missing', 'bearer');
+    expect(first).toMatch(/^\w+ error="invalid_token"/);
+    expect(names([first as string, ...others]).sort()).toEqual([...schemes].sort());
   });
 
   it('RFC 9449 §7.1: anything wrong with the proof', () => {

@@ -15,7 +15,7 @@ afterEach(async () => {
 /** What node:http makes of the bytes, through its own parser: the reason, and the first line that the caller gets. */
 async function refusalOf(parts: (string | Buffer)[]): Promise<{ reason: string; line: string }> {
   const denials: (Denial | null)[] = [];
-  const answers = createAnswers({ algorithms: ['ES256'], routes: [makeRoute()] });
+  const answers = createAnswers({ algorithms: ['ES256'], certificates: false, routes: [makeRoute()] });
   const fixture = await serve(
     (message, response) => {
       message.resume();

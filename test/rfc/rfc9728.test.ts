@@ -140,7 +140,7 @@ describe('RFC 9728 §2: what it says', () => {
 
   it('RFC 9728 §2 dpop_bound_access_tokens_required: an unbound token is refused', async () => {
     const lines = [`Authorization: Bearer ${wire.token({ claims: { cnf: undefined } })}`];
-    expectRefused(await wire.send({ lines }), 'proof.unbound_token', 'Bearer');
+    expectRefused(await wire.send({ lines }), 'proof.unbound_token');
   });
 });
 
