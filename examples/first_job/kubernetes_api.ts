@@ -50,6 +50,8 @@ async function answer(
   if (method === 'GET' && name === undefined) return list(objects, namespace, resource);
   if (method === 'GET') return found(objects.get(`${namespace}/${resource}/${name}`));
   if (method !== 'POST' || name !== undefined) return failure(405, 'MethodNotAllowed', 'only get, list and create');
+  if (!/^application\/json\b/.test(request.headers['content-type'] ?? 'application/json'))
+    return failure(415, 'UnsupportedMediaType', 'only JSON is understood here');
   const made = JSON.parse(body) as KubernetesObject;
   if (objects.has(`${namespace}/${resource}/${made.metadata?.name}`))
     return failure(409, 'AlreadyExists', 'it is there already');

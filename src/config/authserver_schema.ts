@@ -49,7 +49,7 @@ const detailType = z.strictObject({
   schema_file: file
     .optional()
     .describe(
-      'JSON Schema of an item. Absent: the one that comes with the product (cloud_api, object_store, kubernetes, kubernetes_api).',
+      'JSON Schema of an item. Absent: the one that comes with the product (cloud_api, object_store, kubernetes, kubernetes_api, s3_api).',
     ),
 });
 

@@ -1,8 +1,9 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { parse } from 'yaml';
 import { grantDetails, readDetails } from '../../src/authserver/authorization_details.ts';
 import { loadDetailTypes } from '../../src/authserver/detail_types.ts';
 import { requestToken, startTestServer } from './fixture.ts';
@@ -40,6 +41,25 @@ const item = (changes: Record<string, unknown> = {}) => ({
   database: 'orders',
   ...changes,
 });
+
+it('every type that a catalogue of the product asks for comes with the product, and takes what the catalogue names', () => {
+  const catalogs = resolve(import.meta.dirname, '../../catalogs');
+  const asked = readdirSync(catalogs)
+    .filter((name) => name.endsWith('.yaml'))
+    .flatMap((name) => (parse(readFileSync(join(catalogs, name), 'utf8')) as Catalogue).operations)
+    .flatMap(({ name, authorization_details: about }) => (about === undefined ? [] : [{ name, type: about.type }]));
+  const names = [...new Set(asked.map(({ type }) => type))];
+  expect(names.sort()).toEqual(['cloud_api', 'kubernetes_api', 's3_api']);
+  const shipped = loadDetailTypes(names.map((type) => ({ type })));
+  const problems = asked.map(({ name, type }) =>
+    shipped.get(type)?.problemOf({ type, actions: [name], identifier: 'a/b' }),
+  );
+  expect(new Set(problems)).toEqual(new Set([null]));
+});
+
+interface Catalogue {
+  readonly operations: readonly { readonly name: string; readonly authorization_details?: { readonly type: string } }[];
+}
 
 describe('RFC 9396 §5: a type of one own, by its JSON Schema', () => {
   it('takes what the schema allows, and refuses everything else', () => {
