@@ -71,7 +71,7 @@ async function start(
   const records = new Records(config.records_file ?? null, clock);
   await records.start();
   closing.push(() => records.close().catch(() => undefined));
-  const workflows = new Workflows(config.workflows_file, log);
+  const workflows = new Workflows(config, log);
   closing.push(() => workflows.close());
   const endings = await Endings.start(config.ended_jobs, { clock, log, known: () => jobs.endedKeys() });
   closing.push(() => endings.close());

@@ -1,9 +1,13 @@
 import { statSync } from 'node:fs';
+import type { BrokerConfig } from '../config/broker_schema.ts';
 import { loadWorkflows } from '../config/load_broker.ts';
 import type { WorkflowConfig } from '../config/workflows_schema.ts';
 import type { WorkloadIdentity } from '../oauth/workload_identity.ts';
 import type { Log } from '../telemetry/log.ts';
 import { granted, type Outcome, refuse } from './refusal.ts';
+
+/** Where the workflows are, and what they must fit. */
+export type WorkflowsSource = Pick<BrokerConfig, 'workflows_file' | 'workload_issuers' | 'authorization_server'>;
 
 /** Milliseconds between two looks at the file. */
 const LOOK_EVERY_MS = 1000;
@@ -13,6 +17,7 @@ const LOOK_EVERY_MS = 1000;
  */
 export class Workflows {
   readonly #file: string;
+  readonly #config: WorkflowsSource;
   readonly #log: Log;
   readonly #listeners: (() => void)[] = [];
   readonly #timer: NodeJS.Timeout;
@@ -21,11 +26,13 @@ export class Workflows {
   #problem: string | null = null;
 
   /** @throws ConfigError which names file, line and key */
-  constructor(file: string, log: Log) {
+  constructor(config: WorkflowsSource, log: Log) {
+    const { workflows_file: file } = config;
     this.#file = file;
+    this.#config = config;
     this.#log = log;
     this.#version = versionOf(file);
-    this.#all = loadWorkflows(file);
+    this.#all = loadWorkflows(file, config);
     this.#warn();
     this.#timer = setInterval(() => this.look(), LOOK_EVERY_MS).unref();
   }
@@ -53,7 +60,7 @@ export class Workflows {
     if (seen === this.#version) return;
     this.#version = seen;
     try {
-      this.#all = loadWorkflows(this.#file);
+      this.#all = loadWorkflows(this.#file, this.#config);
       this.#problem = null;
     } catch (error) {
       this.#problem = (error as Error).message;

@@ -1,3 +1,4 @@
+import type { ChildProcess } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { stringify } from 'yaml';
@@ -6,11 +7,18 @@ import type { TestBroker } from './fixture.ts';
 
 const READY = /ready: (\S+) \(listens on (\S+), admin ([^\s)]+)\)/;
 
+const living = new Set<ChildProcess>();
+
+process.on('exit', () => {
+  for (const child of living) child.kill('SIGKILL');
+});
+
 /** Starts `sallyport broker --config broker.yaml` in the folder of a test, without waiting. */
 export function launchBroker(test: TestBroker, changes: Record<string, unknown> = {}): Program {
   writeFileSync(join(test.folder, 'broker.yaml'), stringify(test.config(changes)));
   const program = runSallyport(test.folder, 'broker', '--config', 'broker.yaml');
-  process.once('exit', () => program.child.kill('SIGKILL'));
+  living.add(program.child);
+  void program.ended.then(() => living.delete(program.child));
   return program;
 }
 
