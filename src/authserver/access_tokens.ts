@@ -8,7 +8,8 @@ import { isJsonObject, type JsonObject, parseJsonObject } from '../oauth/strict_
 import { sha256Base64url } from '../oauth/thumbprint.ts';
 import type { KeyRing } from './key_ring.ts';
 import { SIGNING_ALGORITHM } from './metadata.ts';
-import type { Store } from './store.ts';
+import { AHEAD } from './single_use.ts';
+import { type Store, StoreUnavailable } from './store.ts';
 
 /** A token that was made. */
 export interface IssuedToken {
@@ -23,6 +24,7 @@ export type TokenClaims = JsonObject & {
   readonly jti: string;
   readonly client_id: string;
   readonly aud: string;
+  readonly iat: number;
   readonly exp: number;
 };
 
@@ -74,11 +76,23 @@ export class AccessTokens {
     return { value, format: 'opaque', keep: () => this.#options.store.put(entry) };
   }
 
-  /** The claims of a token that this server issued, is not expired and was not taken back; null for everything else. */
+  /**
+   * The claims of a token that this server issued, is not expired and was not taken back; null for everything else. Rejects with
+   * `StoreUnavailable` where it may have been taken back before the store lost its memory.
+   */
   async find(token: string): Promise<TokenClaims | null> {
+    const { store } = this.#options;
+    const claims = await this.read(token);
+    if (claims === null || (await store.get('revoked', claims.jti)) !== null) return null;
+    if (claims.iat <= (await store.lostAt()) + AHEAD)
+      throw new StoreUnavailable('what was taken back before the storage lost its memory cannot be told');
+    return claims;
+  }
+
+  /** The same, whether it was taken back or not. */
+  async read(token: string): Promise<TokenClaims | null> {
     const claims = token.startsWith(OPAQUE_PREFIX) ? await this.#findOpaque(token) : await this.#verify(token);
-    if (claims === null || claims.exp <= secondsOf(this.#options.clock())) return null;
-    return (await this.#options.store.get('revoked', claims.jti)) === null ? claims : null;
+    return claims === null || claims.exp <= secondsOf(this.#options.clock()) ? null : claims;
   }
 
   /** Takes a token back (RFC 7009). */
@@ -115,7 +129,7 @@ const MAX_JWT_BYTES = 15_360;
 function isTokenClaims(claims: unknown): claims is TokenClaims {
   if (!isJsonObject(claims)) return false;
   const texts = [claims['jti'], claims['client_id'], claims['aud']];
-  return texts.every((text) => typeof text === 'string') && typeof claims['exp'] === 'number';
+  return texts.every((text) => typeof text === 'string') && [claims['exp'], claims['iat']].every(Number.isFinite);
 }
 
 async function nothing(): Promise<void> {}

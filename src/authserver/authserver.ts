@@ -109,6 +109,8 @@ async function openParts(
     databaseFile: join(dirname(config.signing_keys_file), 'authserver.db'),
     clock,
     onProblem: (problem) => log.warn({ problem }, 'the storage cannot be reached'),
+    onLoss: () =>
+      log.warn({}, 'the storage may have lost its last writes: what was issued before is refused until it has expired'),
   });
   opened(() => store.close());
   const keys = await KeyRing.start({

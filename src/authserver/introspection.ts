@@ -53,7 +53,7 @@ export async function introspect(ctx: AuthenticatedRequest, parts: Introspection
 export async function revoke(ctx: AuthenticatedRequest, parts: IntrospectionParts): Promise<void> {
   const asking = await authenticated(ctx, parts);
   const token = tokenParameter(ctx);
-  const claims = await parts.tokens.find(token);
+  const claims = await parts.tokens.read(token);
   if (claims !== null) {
     // RFC 7009 §2.1: issued to the client that asks, or refused.
     if (claims.client_id !== asking.clientId) throw new errors.UnauthorizedClient('the token is of another client');

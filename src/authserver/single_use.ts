@@ -15,8 +15,8 @@ export interface Use {
   readonly by?: string;
 }
 
-/** Seconds that what is good once may be dated ahead. */
-const AHEAD = 10;
+/** Seconds that what is good once may be dated ahead, and that clocks of servers may differ. */
+export const AHEAD = 10;
 
 /**
  * Claims uses, one after the other, in one atomic step each. Rejects with `StoreUnavailable` where one could have been used before the store

@@ -30,8 +30,8 @@ export interface Store {
   /** Writes an entry that is not there. @returns the value that stands there now: its own, or that of who was first */
   insert(entry: Entry): Promise<string>;
   /**
-   * When entries may have been lost, seconds since the Unix epoch: what was dated before may have been used although nothing says so.
-   * Asked after a write, it tells of every loss before that write.
+   * When entries may have been lost, seconds since the Unix epoch: what was dated before may have been used, or taken back, although nothing
+   * says so. Asked after a write or a read, it tells of every loss before that.
    */
   lostAt(): Promise<number>;
   /** Writes an entry, whether it is there or not. */
@@ -60,13 +60,21 @@ export interface StoreOptions {
   readonly clock: Clock;
   /** Told of a problem with the connection, in words for the log. */
   readonly onProblem: (problem: string) => void;
+  /** Told when the last writes may be gone. Absent: nobody is. */
+  readonly onLoss?: () => void;
 }
 
 /** Opens the store that the configuration names. The libraries are loaded only where they are used. @throws Error that says what to do */
-export async function openStore({ config, databaseFile, clock, onProblem }: StoreOptions): Promise<Store> {
+export async function openStore({
+  config,
+  databaseFile,
+  clock,
+  onProblem,
+  onLoss = () => undefined,
+}: StoreOptions): Promise<Store> {
   if (config.redis !== undefined) {
     const { RedisStore } = await import('./store_redis.ts');
-    return RedisStore.open({ redis: config.redis, clock, onProblem });
+    return RedisStore.open({ redis: config.redis, clock, onProblem, onLoss });
   }
   const { SqliteStore } = await import('./store_sqlite.ts');
   return SqliteStore.open(config.database_file ?? databaseFile, clock);

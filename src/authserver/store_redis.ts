@@ -10,6 +10,8 @@ export interface RedisStoreOptions {
   readonly clock: Clock;
   /** Told of a problem with the connection, in words for the log. */
   readonly onProblem: (problem: string) => void;
+  /** Told when the last writes may be gone. */
+  readonly onLoss: () => void;
 }
 
 /** Seconds before its first start that a Redis is believed: longer than anything that is good once. */
@@ -23,6 +25,14 @@ if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 redis.call('SET', KEYS[1], ARGV[2], 'EX', ARGV[3])
 return 1`;
 
+/** Writes since when this data set remembers, and of which masters, unless a later time stands there for them; atomic. Returns what stands. */
+const EPOCH = `
+local epoch = redis.call('GET', KEYS[1]) or ''
+local since, masters = string.match(epoch, '^(%S+) (.*)$')
+if masters == ARGV[2] and tonumber(since) >= tonumber(ARGV[1]) then return epoch end
+redis.call('SET', KEYS[1], ARGV[1] .. ' ' .. ARGV[2])
+return ARGV[1] .. ' ' .. ARGV[2]`;
+
 /**
  * The store for several servers of one issuer. One command decides each single use (`SET NX`), so that of many copies at many servers one
  * wins. Nothing waits longer than `command_timeout_ms` and nothing is sent twice (redis_options.ts). Entries leave by their own expiry; those
@@ -33,11 +43,15 @@ export class RedisStore implements Store {
   readonly #client: ReturnType<typeof connectRedis>;
   readonly #prefix: string;
   readonly #clock: Clock;
+  readonly #onLoss: () => void;
+  /** The masters as they were seen last. */
+  #masters: string | null = null;
 
-  private constructor(client: ReturnType<typeof connectRedis>, { redis, clock }: RedisStoreOptions) {
+  private constructor(client: ReturnType<typeof connectRedis>, { redis, clock, onLoss }: RedisStoreOptions) {
     this.#client = client;
     this.#prefix = `${redis.key_prefix}as:`;
     this.#clock = clock;
+    this.#onLoss = onLoss;
   }
 
   /** @throws Error that says why this Redis cannot be used */
@@ -56,7 +70,9 @@ export class RedisStore implements Store {
       for (const master of mastersOf(client)) await judge(master, redis);
       const store = new RedisStore(client, options);
       // A Redis that is new has lost nothing.
-      await store.#markEpoch(secondsOf(clock()) - BELIEVED_SECONDS);
+      const epoch = `${secondsOf(clock()) - BELIEVED_SECONDS} ${await store.#identities()}`;
+      await client.set(store.#epoch, epoch, 'NX');
+      await store.lostAt();
       return store;
     } catch (error) {
       await closeRedis(client);
@@ -74,10 +90,24 @@ export class RedisStore implements Store {
     return value;
   }
 
-  /** A key without expiry goes only when everything went: with the memory of a Redis that keeps nothing on disk, or by FLUSHALL. */
+  /**
+   * The epoch is a key without expiry that names the masters which have all that was written. It is gone, or names others, when everything
+   * went (FLUSHALL, a restart without persistence), or when another took over (fail-over, any restart), which may not have had the last
+   * writes. Each server also compares with what it saw itself, since its own last writes may have gone to the old master.
+   */
   async lostAt(): Promise<number> {
-    const epoch = await this.#ask(() => this.#client.get(this.#epoch));
-    return epoch === null ? this.#markEpoch(secondsOf(this.#clock())) : Number(epoch);
+    const masters = await this.#ask(() => this.#identities());
+    const [since, of] = readEpoch(await this.#ask(() => this.#client.get(this.#epoch)));
+    const changed = this.#masters !== null && this.#masters !== masters;
+    if (of === masters && !changed) {
+      this.#masters = masters;
+      return since;
+    }
+    const now = secondsOf(this.#clock());
+    const epoch = await this.#ask(() => this.#client.eval(EPOCH, 1, this.#epoch, String(now), masters));
+    this.#masters = masters;
+    this.#onLoss();
+    return Math.max(now, readEpoch(String(epoch))[0]);
   }
 
   async put(entry: Entry): Promise<void> {
@@ -122,10 +152,13 @@ export class RedisStore implements Store {
     return closeRedis(this.#client);
   }
 
-  /** Says since when this Redis remembers, unless somebody else did. @returns what is said now */
-  async #markEpoch(seconds: number): Promise<number> {
-    await this.#ask(() => this.#client.set(this.#epoch, String(seconds), 'NX'));
-    return Number(await this.#ask(() => this.#client.get(this.#epoch)));
+  /** The processes that take writes, and the histories that they write, as INFO names them. */
+  async #identities(): Promise<string> {
+    const all = mastersOf(this.#client).map(async (master) => {
+      const [server, replication] = await Promise.all([master.info('server'), master.info('replication')]);
+      return parseRedisInfo(`${server}${replication}`).identity ?? '';
+    });
+    return (await Promise.all(all)).sort().join(',');
   }
 
   get #epoch(): string {
@@ -160,6 +193,12 @@ export class RedisStore implements Store {
       throw new StoreUnavailable(`Redis: ${(error as Error).message}`, { cause: error });
     }
   }
+}
+
+/** When it was written, in seconds since the Unix epoch, and of which masters. */
+function readEpoch(text: string | null): readonly [number, string] {
+  const [, since = '0', masters = ''] = /^(\d+) (.*)$/.exec(text ?? '') ?? [];
+  return [Number(since), masters];
 }
 
 async function judge(master: { info(section: string): Promise<string> }, redis: RedisConfig): Promise<void> {
