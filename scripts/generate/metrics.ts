@@ -11,6 +11,7 @@ const SOURCES: MetricSources = {
   bundles: () => [],
   records: () => ({ available: true, summarized: 0, sinks: [] }),
   connections: () => 0,
+  underWay: () => ({ exchanges: 0, upgrades: 0 }),
 };
 
 /** docs/reference/metrics.md: every metric of the gateway and of the broker, from the help texts that /metrics itself shows. */

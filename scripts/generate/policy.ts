@@ -29,8 +29,8 @@ An object with these members and no other:
 |---|---|---|
 | \`set_header\` | \`name\`, \`value\` | Sets a header field of the upstream request. Not for credentials, hop-by-hop and framing fields, \`Host\`, \`Forwarded\` and its kin, and \`Sallyport-*\`. |
 | \`remove_response_header\` | \`name\` | Removes a header field from the upstream's answer. |
-| \`maximum_body_bytes\` | \`bytes\` | The request body may be no larger. Of several the smallest counts. |
-| \`deadline_ms\` | \`milliseconds\` | The upstream may take no longer, from the start of forwarding; at most an hour. Of several the smallest counts. |
+| \`maximum_body_bytes\` | \`bytes\` | The request body may be no larger, however it is framed: 413, and of a larger one that came in parts the upstream sees no end. Of several the smallest counts. What passes over a WebSocket is no body. |
+| \`deadline_ms\` | \`milliseconds\` | The upstream may take no longer, from the start of forwarding to the end of the answer: 504, and an answer that has begun is cut; a WebSocket is closed. At most an hour. Of several the smallest counts. |
 | \`rate_class\` | \`name\`, optional \`key\` | The request counts in a rate class of the configuration (\`rate_classes\`), together with others of the same key; without a key, those of the same job, or client where the token names no job. At most 8, each name once. Refusals: \`rate.*\`. |
 | \`user_authentication\` | \`acr_values\`, \`max_age\` | The gateway allows the call only when \`acr\` of the token is one of \`acr_values\` and \`auth_time\` is no more than \`max_age\` seconds ago (RFC 9470); either may be null: no demand. At most once. |
 

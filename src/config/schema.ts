@@ -485,6 +485,14 @@ const route = z.strictObject({
     .describe(
       'Whether request bodies over HTTP/2 may last, as in gRPC streams: then each pause of the caller is bounded by upstream.timeout_ms, and not the whole body by limits.request_timeout_ms.',
     ),
+  expiry_grace_seconds: z
+    .int()
+    .min(0)
+    .max(86_400)
+    .default(60)
+    .describe(
+      'How long a request that is under way may go on after its access token has expired: a long upload or download, an event stream, a watch, a gRPC call. Then it is cut. With the default no ordinary answer is; longer only where callers cannot begin anew with another token. WebSocket connections end with the token.',
+    ),
   trailers: z
     .strictObject({
       request: trailerNames.describe('Of the caller; an upstream that speaks HTTP/2 gets them.'),

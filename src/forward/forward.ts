@@ -10,7 +10,7 @@ import { Exchange } from './exchange.ts';
 import type { Http2Outgoing } from './http2_pool.ts';
 import { announcedLength, checkSetHeaders, requestHeaders } from './request_headers.ts';
 import { allowedTrailers, takesTrailers } from './trailers.ts';
-import { type UpgradeExchange, Upgrades, type WithdrawalReason } from './upgrade.ts';
+import { type UpgradeExchange, Upgrades } from './upgrade.ts';
 import { createUpstreams, type ForwardLog, type Upstream } from './upstream.ts';
 
 export type { HttpExchange } from './caller.ts';
@@ -44,10 +44,22 @@ export interface UpstreamStats {
 /** The state of stage 5, for readiness and metrics. */
 export interface ForwarderStats {
   readonly upstreams: readonly UpstreamStats[];
+  /** Requests under way, upgraded connections not included. */
+  readonly exchanges: number;
   /** Upgraded connections that are open, or being opened. */
   readonly upgrades: number;
   /** Routes whose upstream credential cannot be had. */
   readonly withoutCredential: readonly string[];
+}
+
+/** A request that is under way, or the connection that it became (`context.upgrade` of it). */
+export interface UnderWay {
+  readonly authorized: AuthorizedRequest;
+  /**
+   * Ends it: the caller sees that the rest is missing, the upstream is left. Before anything was answered the denial is the gateway's to
+   * answer; what was answered to its end stays answered.
+   */
+  end(denial: Denial): void;
 }
 
 /**
@@ -59,10 +71,8 @@ export interface Forwarder {
   forward(authorized: AuthorizedRequest, exchange: HttpExchange, evidence: Evidence): Promise<Denial | null>;
   /** Settles when the upgraded connection has ended, or when there is none; null: it ended by itself, or the upstream's refusal was passed on. */
   upgrade(authorized: AuthorizedRequest, exchange: UpgradeExchange, evidence: Evidence): Promise<Denial | null>;
-  /** Ends the upgraded connections that the predicate picks, for that reason. Says how many. */
-  withdrawUpgrades(picks: (authorized: AuthorizedRequest) => boolean, reason: WithdrawalReason): number;
-  /** Ends the exchanges under way that the predicate picks, also those whose answer lasts, with that denial. Says how many. */
-  endExchanges(picks: (authorized: AuthorizedRequest) => boolean, denial: Denial): number;
+  /** What is under way at the moment, also what lasts, upgraded connections included. */
+  underWay(): UnderWay[];
   /** Ends every upgraded connection and takes no more of them, for a gateway that stops; other requests go on. */
   endUpgrades(): void;
   stats(): ForwarderStats;
@@ -125,14 +135,8 @@ class PoolForwarder implements Forwarder {
     return this.#upgrades.run({ authorized, exchange, evidence, upstream, ...prepared });
   }
 
-  withdrawUpgrades(picks: (authorized: AuthorizedRequest) => boolean, reason: WithdrawalReason): number {
-    return this.#upgrades.withdraw(picks, reason);
-  }
-
-  endExchanges(picks: (authorized: AuthorizedRequest) => boolean, denial: Denial): number {
-    const picked = this.#running.all().filter((exchange) => picks(exchange.authorized));
-    for (const exchange of picked) exchange.end(denial);
-    return picked.length;
+  underWay(): UnderWay[] {
+    return [...this.#running.all(), ...this.#upgrades.open];
   }
 
   endUpgrades(): void {
@@ -149,7 +153,8 @@ class PoolForwarder implements Forwarder {
         running: pool.stats.running,
         waiting: pool.stats.pending,
       })),
-      upgrades: this.#upgrades.size,
+      exchanges: this.#running.size,
+      upgrades: this.#upgrades.open.size,
       withoutCredential: [...this.#upstreams]
         .filter(([, { credential }]) => !credential.available)
         .map(([route]) => route),

@@ -30,8 +30,8 @@ export interface TunnelOptions {
 }
 
 /**
- * One request to switch protocols, and the connection that it becomes. Ends when either side ends, when the token expires, or when it is
- * told to; with one side the other ends. Settles once.
+ * One request to switch protocols, and the connection that it becomes. Ends when either side ends, when the token expires, at the deadline
+ * that the policy gave, or when it is told to; with one side the other ends. Settles once.
  */
 export class Tunnel {
   readonly #parts: UpgradeParts;
@@ -44,6 +44,7 @@ export class Tunnel {
   #settled = false;
   #settle!: (denial: Denial | null) => void;
   #timer: NodeJS.Timeout | undefined;
+  #deadline: NodeJS.Timeout | undefined;
   readonly #onCallerClose = (): void => this.#callerClosed();
 
   constructor(parts: UpgradeParts, options: TunnelOptions) {
@@ -64,6 +65,11 @@ export class Tunnel {
       if (socket.destroyed) return this.#callerClosed();
       socket.once('close', this.#onCallerClose);
       socket.once('end', this.#onCallerClose);
+      const { deadlineMs } = this.authorized.decision.obligations;
+      if (deadlineMs !== null) {
+        const late = () => this.end({ reason: 'forward.upstream_timeout', note: 'deadline' });
+        this.#deadline = setTimeout(late, deadlineMs);
+      }
       const { outgoing, pipe } = open();
       this.#outgoing = outgoing;
       this.#watchConnecting(outgoing);
@@ -227,6 +233,7 @@ export class Tunnel {
   #over(denial: Denial | null): void {
     this.#settled = true;
     clearTimeout(this.#timer);
+    clearTimeout(this.#deadline);
     const { socket } = this.#parts.exchange;
     socket.off('close', this.#onCallerClose);
     socket.off('end', this.#onCallerClose);

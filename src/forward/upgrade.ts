@@ -28,9 +28,6 @@ export interface UpgradeParts {
   readonly headers: readonly string[];
 }
 
-/** Why a connection that was allowed is ended: the policy in force no longer allows it, or its job has ended. */
-export type WithdrawalReason = 'forward.upgrade_withdrawn' | 'forward.upgrade_job_ended';
-
 /** What http-proxy is handed for the caller's request: made of what was authorized, and of nothing else. */
 interface StandIn {
   readonly method: 'GET';
@@ -62,8 +59,8 @@ export class Upgrades {
   }
 
   /** Connections that are open, or being opened. */
-  get size(): number {
-    return this.#open.size;
+  get open(): ReadonlySet<Tunnel> {
+    return this.#open;
   }
 
   /** Switches, and settles when the connection has ended. */
@@ -76,13 +73,6 @@ export class Upgrades {
     } finally {
       this.#open.delete(tunnel);
     }
-  }
-
-  /** Ends the connections that the predicate picks, for that reason. Says how many. */
-  withdraw(picks: (authorized: AuthorizedRequest) => boolean, reason: WithdrawalReason): number {
-    const withdrawn = [...this.#open].filter((tunnel) => picks(tunnel.authorized));
-    for (const tunnel of withdrawn) tunnel.end({ reason });
-    return withdrawn.length;
   }
 
   /** Ends them all, and takes no more. */

@@ -226,6 +226,7 @@ class Gateway implements RunningGateway {
       },
     });
     await underWay.none(RECORDS_MS);
+    this.#stages?.standing.close();
     await this.#shadow?.close();
     const lost = await closeServices(this.#services);
     await this.#admin?.close();

@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { Forwarder } from '../forward/forward.ts';
@@ -16,8 +15,10 @@ import type { Log } from '../telemetry/log.ts';
 import type { Span, Traces } from '../telemetry/traces.ts';
 import type { PendingBody } from './checks.ts';
 import { Connections, type Exchange } from './connections.ts';
+import { beginEvidence } from './evidence.ts';
 import type { RefusalPace } from './refusal_pace.ts';
 import { refuse, refuseOnSocket } from './refuse.ts';
+import type { Standing } from './standing.ts';
 import type { UnderWay } from './under_way.ts';
 import { answerLate, answerUnreadable } from './unreadable.ts';
 
@@ -28,10 +29,8 @@ export interface Stages {
   /** The checks for one exchange, in which the body is read when the policy asks for it. */
   checksFor(body: PendingBody): Checks;
   readonly forwarder: Forwarder;
-  /** Whether the job of an authorized request has not ended since it was checked: for what stays open. */
-  stillRuns(authorized: AuthorizedRequest): boolean;
-  /** Whether the job of an authorized request has ended since it was checked: its body may have taken a while. */
-  hasEnded(authorized: AuthorizedRequest): boolean;
+  /** Whether an authorized request may still be sent, or go on: since it was checked, its body may have taken a while. */
+  readonly standing: Standing;
   /** The answer to a refusal. */
   answer(denial: Denial, evidence: Evidence): Answer;
   /** Whether a record of one more request can be kept. */
@@ -80,28 +79,6 @@ export function createHandlers(live: () => Stages): GatewayHandlers {
   };
 }
 
-/** What is known of a request before anything is judged. */
-interface Arriving {
-  readonly method?: string | undefined;
-  readonly target?: string | undefined;
-  readonly httpVersion?: string | undefined;
-  readonly peerAddress?: string | undefined;
-}
-
-/** The evidence of a request of which nothing is judged yet; of what is not HTTP, not even method and target are known. */
-export function beginEvidence(receivedAt: number, raw: Arriving): Evidence {
-  return {
-    id: randomUUID(),
-    receivedAt,
-    peerAddress: raw.peerAddress ?? '',
-    method: raw.method ?? '',
-    rawTarget: raw.target ?? '',
-    httpVersion: raw.httpVersion ?? '',
-    status: 0,
-    timings: { request: 0, token: 0, proof: 0, policy: 0, forward: 0 },
-  };
-}
-
 interface Arrival {
   readonly request: CallerRequest;
   readonly response: CallerResponse;
@@ -127,7 +104,7 @@ async function serve(stages: Stages, connections: Connections, { request, respon
       const authorized = await authorize(stages, evidence, body);
       if ('reason' in authorized) return authorized;
       if (exchange.broken !== null) return exchange.broken;
-      if (stages.hasEnded(authorized)) return { reason: 'token.job_ended' };
+      if (stages.standing.hasEnded(authorized)) return { reason: 'token.job_ended' };
       body.askFor();
       const { bodyPauseMs } = authorized.context.route;
       if (bodyPauseMs !== null && request instanceof Http2Request) request.allowPauses(bodyPauseMs);
@@ -194,7 +171,7 @@ async function serveUpgrade(
       if ('reason' in authorized) return authorized;
       // Node.js took it for an upgrade and stage 1 did not: the connection is not one for ordinary requests any more.
       if (!authorized.context.upgrade) return { reason: 'request.upgrade_not_allowed' };
-      if (!stages.stillRuns(authorized)) return { reason: 'token.job_ended' };
+      if (!stages.standing.runs(authorized)) return { reason: 'token.job_ended' };
       return timed(evidence, stages.forwarder.upgrade(authorized, { request, socket, head }, evidence));
     });
     if (evidence.denial === undefined || evidence.status !== 0) return;

@@ -20,6 +20,7 @@ export function buildRoutes(config: GatewayConfig, origin: string): Route[] {
     websocket: route.websocket,
     trailers: route.trailers,
     bodyPauseMs: route.streaming ? route.upstream.timeout_ms : null,
+    expiryGraceMs: route.expiry_grace_seconds * 1000,
     targetRules: {
       encodedSlash: route.allow.includes('encoded_slash'),
       emptySegments: route.allow.includes('empty_segments'),

@@ -9,7 +9,7 @@ import type { Services } from './stages.ts';
 
 /** Where the metrics read the state of the gateway's parts. */
 export function metricSourcesOf(
-  { tokens, proofs, stores, endedKeys, auditor }: Services,
+  { tokens, proofs, stores, endedKeys, forwarder, auditor }: Services,
   { source, shadow }: { readonly source: PolicySource; readonly shadow: Shadow | null },
   server: Server,
 ): MetricSources {
@@ -23,5 +23,6 @@ export function metricSourcesOf(
     ...(shadow === null ? {} : { shadow: () => shadow.status() }),
     records: () => auditor.stats(),
     connections: () => sockets.size,
+    underWay: () => forwarder.stats(),
   };
 }

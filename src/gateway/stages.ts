@@ -6,12 +6,12 @@ import { startEndedKeys } from '../ended_jobs/create.ts';
 import type { EndedKey, EndedKeys } from '../ended_jobs/ended_keys.ts';
 import { createForwarder, type Forwarder } from '../forward/forward.ts';
 import type { Clock } from '../kernel/clock.ts';
-import type { AuthorizedRequest, Evidence } from '../kernel/context.ts';
+import type { Evidence } from '../kernel/context.ts';
 import type { Denial } from '../kernel/denial.ts';
 import { pass } from '../kernel/result.ts';
 import { connectionOf } from '../net/http2_request.ts';
 import { createPeerReader } from '../net/peer.ts';
-import { createDecider, type Decide } from '../policy/decide.ts';
+import { createDecider } from '../policy/decide.ts';
 import type { LoadedPolicy } from '../policy/load.ts';
 import { createProofVerifier, type ProofVerifier } from '../proof/verifier.ts';
 import { startRateLimits } from '../rate/create.ts';
@@ -23,14 +23,13 @@ import { createRequestReader } from '../request/read_request.ts';
 import { createRouteTable } from '../request/route_table.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { Traces } from '../telemetry/traces.ts';
-import { thumbprintsOf } from '../token/job_ended.ts';
 import { createTokenVerifier, type TokenVerifier } from '../token/verify_token.ts';
 import { TimedChecks } from './checks.ts';
 import type { RecentDecisions } from './decisions.ts';
 import { createDoctor } from './doctor.ts';
 import { type FindElsewhere, serveExplanations } from './explain.ts';
 import { buildFrontProxies } from './front_proxies.ts';
-import { beginEvidence, type Stages } from './handler.ts';
+import type { Stages } from './handler.ts';
 import { createNonces, issuersWithNonce } from './nonces.ts';
 import type { PolicyHolder } from './policy_holder.ts';
 import { recordUploads } from './record_uploads.ts';
@@ -39,6 +38,7 @@ import { closeReplayStores, type ReplayStores, startReplayStores } from './repla
 import { serveResourceMetadata } from './resource_metadata.ts';
 import { buildRoutes } from './routes.ts';
 import type { Shadow } from './shadow.ts';
+import { Standing } from './standing.ts';
 
 /** What the services are made from. */
 export interface ServiceParts {
@@ -162,17 +162,8 @@ export function wireStages(parts: StageParts, services: Services, { origin, trac
   });
   const decide = createDecider({ policy: policy.live });
   const judges = { ...services, bodies, decide };
-  policy.onReplaced(() => withdrawUpgrades(services.forwarder, decide));
   const { forwarder, endedKeys } = services;
-  const runs = ({ token }: AuthorizedRequest) =>
-    endedKeys === null || thumbprintsOf(token.confirmation).every((key) => endedKeys.peek(key) === 'live');
-  const hasEnded = ({ token }: AuthorizedRequest) =>
-    endedKeys !== null && thumbprintsOf(token.confirmation).some((key) => endedKeys.peek(key) === 'ended');
-  endedKeys?.onChange(() => {
-    forwarder.withdrawUpgrades((open) => !runs(open), 'forward.upgrade_job_ended');
-    // What was authorized before the store went silent may finish; what was authorized for a job that ended may not.
-    forwarder.endExchanges(hasEnded, { reason: 'token.job_ended' });
-  });
+  const standing = new Standing({ forwarder, clock, policy, decide, endedKeys });
   const reader = createRequestReader({ routes: createRouteTable(entries), limits: config.limits });
   const doctor = createDoctor({
     config,
@@ -187,8 +178,7 @@ export function wireStages(parts: StageParts, services: Services, { origin, trac
     bodies,
     checksFor: (body) => new TimedChecks(judges, body),
     forwarder,
-    stillRuns: runs,
-    hasEnded,
+    standing,
     answer: (denial: Denial, evidence: Evidence) =>
       answers({
         denial,
@@ -238,12 +228,4 @@ function serveOwn(servers: readonly Stages['serveOwn'][]): Stages['serveOwn'] {
     }
     return NOT_OURS;
   };
-}
-
-/** Ends the upgraded connections that the policy in force would not allow to be opened. */
-function withdrawUpgrades(forwarder: Forwarder, decide: Decide): void {
-  forwarder.withdrawUpgrades(({ context, token, proof }) => {
-    const notes = beginEvidence(context.receivedAt, {});
-    return !decide(context, token, proof, notes).ok;
-  }, 'forward.upgrade_withdrawn');
 }

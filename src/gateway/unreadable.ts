@@ -4,7 +4,8 @@ import type { Denial } from '../kernel/denial.ts';
 import type { Http2Request } from '../net/http2_request.ts';
 import { denialOfParseError, type ParseError } from '../request/parse_error.ts';
 import type { Connections } from './connections.ts';
-import { beginEvidence, type Stages } from './handler.ts';
+import { beginEvidence } from './evidence.ts';
+import type { Stages } from './handler.ts';
 import { refuseOnSocket } from './refuse.ts';
 
 /** What node:http reports of bytes that it could not read. */

@@ -36,6 +36,8 @@ export interface Route {
   readonly trailers: { readonly request: readonly string[]; readonly response: readonly string[] };
   /** Milliseconds that a caller may pause in a body over HTTP/2 that may last; null: the whole body is bounded. */
   readonly bodyPauseMs: number | null;
+  /** Milliseconds that a request under way may go on after its token has expired; then it is ended. A WebSocket ends with the token. */
+  readonly expiryGraceMs: number;
   /** Deviations from the rule for targets that this route allows by name. */
   readonly targetRules: TargetRules;
   /** Absolute URL of the protected resource metadata (RFC 9728), for challenges. */

@@ -545,6 +545,20 @@ export const REASONS = {
     'RFC 9112 §9.6',
     'Nothing was sent: the caller was gone.',
   ),
+  'forward.exchange_expired': row(
+    403,
+    null,
+    'The request was still under way when its access token had expired, and was ended',
+    'RFC 6750 §5.2',
+    'Begin anew with a new access token. The upstream may have acted on the request: look before a change is sent again.',
+  ),
+  'forward.exchange_withdrawn': row(
+    403,
+    null,
+    'The request was still under way when the policy that allowed it was withdrawn, and was ended',
+    'RFC 9110 §15.5.4',
+    'The policy in force now does not allow it. The upstream may have acted on the request.',
+  ),
   'forward.upgrade_expired': row(
     403,
     null,

@@ -17,7 +17,14 @@ export interface MetricSources {
   readonly records?: () => RecordsState;
   /** Open connections of callers. */
   readonly connections?: () => number;
+  readonly underWay?: () => UnderWayState;
   readonly workers?: () => WorkersState;
+}
+
+/** What is under way towards upstreams. */
+export interface UnderWayState {
+  readonly exchanges: number;
+  readonly upgrades: number;
 }
 
 /** Counts since start. */
@@ -110,7 +117,7 @@ const most = gauge('max');
 
 /** The families of the sources that there are. */
 export function sourceFamilies(sources: MetricSources): MetricFamily[] {
-  const { caches, replay, endedJobs, policy, shadow, bundles, records, connections, workers } = sources;
+  const { caches, replay, endedJobs, policy, shadow, bundles, records, connections, underWay, workers } = sources;
   return [
     ...(caches === undefined ? [] : cacheFamilies(caches)),
     ...(replay === undefined ? [] : replayFamilies(replay)),
@@ -122,8 +129,20 @@ export function sourceFamilies(sources: MetricSources): MetricFamily[] {
     ...(connections === undefined
       ? []
       : [summed('sallyport_connections', 'Open connections of callers.', () => one(connections()))]),
+    ...(underWay === undefined ? [] : [underWayFamily(underWay)]),
     ...(workers === undefined ? [] : workerFamilies(workers)),
   ];
+}
+
+function underWayFamily(state: () => UnderWayState): MetricFamily {
+  return summed(
+    'sallyport_under_way',
+    'Requests that were sent to an upstream and are not over, answers that last included, and open WebSockets.',
+    () => {
+      const { exchanges: request, upgrades: websocket } = state();
+      return Object.entries({ request, websocket }).map(([kind, value]) => ({ labels: { kind }, value }));
+    },
+  );
 }
 
 function cacheFamilies(caches: () => Readonly<Record<string, CacheState>>): MetricFamily[] {

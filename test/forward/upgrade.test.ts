@@ -333,9 +333,9 @@ describe('the end of an upgraded connection', () => {
     const kept = await connectRaw(front.port);
     kept.send(request('/v1/kept'));
     await kept.until('\r\n\r\n');
-    expect(
-      front.forwarder.withdrawUpgrades(({ token }) => token.subject === 'withdrawn', 'forward.upgrade_withdrawn'),
-    ).toBe(1);
+    for (const connection of front.forwarder.underWay()) {
+      if (connection.authorized.token.subject === 'withdrawn') connection.end({ reason: 'forward.upgrade_withdrawn' });
+    }
     await caller.closed();
     await upstream.connections[0]?.closed();
     expect((await front.outcome()).denial).toEqual({ reason: 'forward.upgrade_withdrawn' });
@@ -348,7 +348,7 @@ describe('the end of an upgraded connection', () => {
     const { front, caller, upstream } = await start(silent);
     caller.send(request());
     await eventually('the upstream is reached', () => upstream.requests.length === 1);
-    expect(front.forwarder.withdrawUpgrades(() => true, 'forward.upgrade_withdrawn')).toBe(1);
+    for (const connection of front.forwarder.underWay()) connection.end({ reason: 'forward.upgrade_withdrawn' });
     await caller.until('403');
     await upstream.connections[0]?.closed();
   });
@@ -425,7 +425,7 @@ describe('the end of an upgraded connection', () => {
     }
     // The kernel and two streams hold some; a gateway that buffered would take it all.
     expect(sent).toBeLessThan(64);
-    front.forwarder.withdrawUpgrades(() => true, 'forward.upgrade_withdrawn');
+    for (const connection of front.forwarder.underWay()) connection.end({ reason: 'forward.upgrade_withdrawn' });
     await caller.closed();
     expect((await front.outcome()).evidence.upstream?.requestBytes).toBeLessThan(64_000_000);
   });

@@ -80,6 +80,7 @@ export function contextOf(changes: RequestChanges): RequestContext {
     websocket: false,
     trailers: { request: [], response: [] },
     bodyPauseMs: null,
+    expiryGraceMs: 60_000,
     targetRules: { encodedSlash: false, emptySegments: false, dotSegmentsInKeys: false },
     nonceRequired: changes.nonceRequired ?? false,
     replay: changes.replay ?? 'memory',

@@ -17,6 +17,7 @@ export function makeRoute(changes: Partial<Route> = {}): Route {
     websocket: false,
     trailers: { request: [], response: [] },
     bodyPauseMs: null,
+    expiryGraceMs: 60_000,
     targetRules: { encodedSlash: false, emptySegments: false, dotSegmentsInKeys: false },
     nonceRequired: false,
     replay: 'memory',

@@ -51,6 +51,7 @@ const ROUTE: Route = {
   websocket: true,
   trailers: { request: [], response: [] },
   bodyPauseMs: null,
+  expiryGraceMs: 60_000,
   targetRules: { encodedSlash: false, emptySegments: false, dotSegmentsInKeys: false },
   nonceRequired: false,
   replay: 'memory',

@@ -1,10 +1,12 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import type { Clock } from '../../src/kernel/clock.ts';
 import type { PolicyArtifact } from '../../src/policy/artifact.ts';
 import { makeCertificate } from './certificate.ts';
 import { eventually } from './eventually.ts';
 import { readRecords, startTestGateway, type TestGateway } from './gateway.ts';
 import { FrameConnection, type StreamAnswer } from './http2_frames.ts';
+import type { TestJob } from './issuer.ts';
 import { type RecordingUpstream, startRecordingUpstream, type UpstreamScript } from './recording_upstream.ts';
 
 /** The name that callers connect to and sign. */
@@ -30,6 +32,7 @@ export interface Http2FrontOptions {
   /** Puts further files into the folder of the configuration. */
   readonly prepare?: (folder: string) => void;
   readonly artifact?: PolicyArtifact;
+  readonly clock?: Clock;
 }
 
 /** What came of a request: the caller's side, the upstream's, and the one record. */
@@ -64,6 +67,7 @@ export class Http2Front {
     const gateway = await startTestGateway({
       upstream: url,
       ...(options.artifact && { artifact: options.artifact }),
+      ...(options.clock && { clock: options.clock }),
       route: { hosts: [HOST], upstream: { url, ...options.upstreamOptions }, ...route },
       config: (folder) => {
         writeFileSync(join(folder, 'gateway.crt'), cert);
@@ -89,10 +93,15 @@ export class Http2Front {
     return FrameConnection.connect(this.port, options);
   }
 
-  /** Authorization and DPoP of a good request. */
-  async credentials(method: string, path: string, token?: string): Promise<[string, string][]> {
-    const used = token ?? (await this.gateway.token());
-    const proof = await this.gateway.job.proof(method, `https://${HOST}${path.split('?')[0]}`, used);
+  /** Authorization and DPoP of a good request; `job`: whose key the token is bound to. */
+  async credentials(
+    method: string,
+    path: string,
+    token?: string,
+    job: TestJob = this.gateway.job,
+  ): Promise<[string, string][]> {
+    const used = token ?? (await this.gateway.issuer.token(job.key.thumbprint));
+    const proof = await job.proof(method, `https://${HOST}${path.split('?')[0]}`, used);
     return [
       ['authorization', `DPoP ${used}`],
       ['dpop', proof],

@@ -47,6 +47,7 @@ export function contextOf(token: string, resource = RESOURCE): RequestContext {
     websocket: false,
     trailers: { request: [], response: [] },
     bodyPauseMs: null,
+    expiryGraceMs: 60_000,
     targetRules: { encodedSlash: false, emptySegments: false, dotSegmentsInKeys: false },
     nonceRequired: false,
     replay: 'memory',
