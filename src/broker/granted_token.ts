@@ -35,9 +35,7 @@ export function readGrant({ value, headers }: EndpointReply, expected: GrantExpe
   const { access_token: accessToken, token_type: type, expires_in: expiresIn } = value;
   const { scope, authorization_details: details } = value;
   if (typeof accessToken !== 'string' || !/^[\x21-\x7e]+$/.test(accessToken)) return refuse('server_unusable');
-  const jws = parseCompactJws(accessToken, { maxBytes: MAX_BYTES });
-  // What an opaque token is bound to, and for what it is, only its server knows.
-  const claims = jws.ok ? jws.value.payload : null;
+  const claims = claimsOf(accessToken);
   if (typeof type !== 'string' || type.toLowerCase() !== 'dpop') return refuse('token_unbound');
   if (claims !== null && !isBoundTo(claims, expected.thumbprint)) return refuse('token_unbound');
   for (const said of [value, claims])
@@ -49,6 +47,18 @@ export function readGrant({ value, headers }: EndpointReply, expected: GrantExpe
     details: Array.isArray(details) ? details : null,
     nonce: headers.get('dpop-nonce'),
   });
+}
+
+/** Whether a token says that it is bound to another key. */
+export function isOfAnotherKey(token: string, thumbprint: string): boolean {
+  const claims = claimsOf(token);
+  return claims !== null && !isBoundTo(claims, thumbprint);
+}
+
+/** Null of an opaque token: what it is bound to, and for what it is, only its server knows. */
+function claimsOf(token: string): JsonObject | null {
+  const jws = parseCompactJws(token, { maxBytes: MAX_BYTES });
+  return jws.ok ? jws.value.payload : null;
 }
 
 function isBoundTo({ cnf }: JsonObject, thumbprint: string): boolean {

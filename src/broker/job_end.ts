@@ -2,6 +2,7 @@ import type { Clock } from '../kernel/clock.ts';
 import { verifyProof } from '../oauth/verify_proof.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { Endings } from './endings.ts';
+import { isOfAnotherKey } from './granted_token.ts';
 import { endedKeyOf, type Jobs } from './jobs.ts';
 import type { BrokerJob } from './jobs_file.ts';
 import type { Records } from './records.ts';
@@ -115,11 +116,12 @@ export class JobEnd {
     jobs.forget();
   }
 
-  /** The broker keeps no token, so it can only revoke what it is handed (RFC 7009). */
-  async #revoke({ workflow: name }: BrokerJob, body: Uint8Array | undefined): Promise<number> {
+  /** The broker keeps no token, so it can only revoke what it is handed (RFC 7009), and of that what is the job's own. */
+  async #revoke({ workflow: name, thumbprint }: BrokerJob, body: Uint8Array | undefined): Promise<number> {
     const { workflows, issuer } = this.#options;
     const workflow = workflows.find(name);
-    const tokens = body === undefined ? [] : (readForm(body)?.getAll('token') ?? []).slice(0, MOST_TOKENS);
+    const handed = body === undefined ? [] : (readForm(body)?.getAll('token') ?? []).slice(0, MOST_TOKENS);
+    const tokens = handed.filter((token) => !isOfAnotherKey(token, thumbprint));
     if (workflow === undefined || tokens.length === 0) return 0;
     const taken = await Promise.all(tokens.map((token) => issuer.revoke(workflow, token)));
     return taken.filter(Boolean).length;
