@@ -19,6 +19,17 @@ const MAX_MODULUS_BITS = 4096;
 /** A long exponent makes verification as slow as signing. */
 const MAX_EXPONENT_BYTES = 4;
 
+/** y of the points of small order on the curve of Ed25519, little-endian: with such a key, signatures fit that nobody had to make (RFC 8032 §8.9). */
+const SMALL_ORDER: ReadonlySet<string> = new Set([
+  '0000000000000000000000000000000000000000000000000000000000000000',
+  '0100000000000000000000000000000000000000000000000000000000000000',
+  'ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f',
+  'c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a',
+  '26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05',
+]);
+/** y that is not below 2^255 − 19: a second spelling of a small one. */
+const NOT_REDUCED = /^(?:ed|ee|ef|f.)(?:ff){30}7f$/;
+
 /**
  * Reads a JWK as the public key of one signature algorithm: `kty` and `crv` as the algorithm asks, nothing private, coordinates and numbers
  * canonical and of the right length (so that one key has one thumbprint), an RSA modulus of 2048 to 4096 bits with a small odd exponent, and
@@ -59,9 +70,19 @@ function readCurve(jwk: JsonObject, algorithm: SignatureAlgorithm): Parsed<Publi
   if (typeof crv !== 'string' || crv !== algorithm.crv) return unparsed('JWK on another curve than the algorithm');
   // RFC 7518 §6.2.1.2: as long as the field, leading zeros included.
   if (!isOctets(x, algorithm.coordinateBytes)) return unparsed('JWK with a malformed coordinate');
-  if (algorithm.kty === 'OKP') return parsed({ kty: 'OKP', crv, x });
+  if (algorithm.kty === 'OKP') {
+    return isEdwardsKey(x) ? parsed({ kty: 'OKP', crv, x }) : unparsed('JWK with a point that is no key');
+  }
   if (!isOctets(y, algorithm.coordinateBytes)) return unparsed('JWK with a malformed coordinate');
   return parsed({ kty: 'EC', crv, x, y });
+}
+
+/** RFC 8032 §5.1.3: y in its one spelling, of a point that is not of small order. The last bit is the sign of x. */
+function isEdwardsKey(x: string): boolean {
+  const bytes = Buffer.from(x, 'base64url');
+  bytes[31] = (bytes[31] ?? 0) & 0x7f;
+  const y = bytes.toString('hex');
+  return !SMALL_ORDER.has(y) && !NOT_REDUCED.test(y);
 }
 
 function isOctets(value: unknown, bytes: number): value is string {
