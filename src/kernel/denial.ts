@@ -8,7 +8,7 @@ export interface Denial {
   readonly reason: Reason;
   /** For the log and the record only: what was seen, in our words. Never a token, a proof or a cookie. */
   readonly note?: string;
-  /** Structured fields for the holder of the key only; a stage sets it after the proof's signature was found good. */
+  /** Structured fields for the holder of the key; a stage sets it after a signature was found good, or where they say what the caller has. */
   readonly disclosure?: Disclosure;
   /** For `DPoP-Nonce` in the answer (RFC 9449 §9), where proofs must carry a nonce. */
   readonly nonce?: string;
@@ -20,7 +20,7 @@ export interface Denial {
   readonly retryAfterSeconds?: number;
 }
 
-/** What was expected and what was seen, told to the caller whose proof carried a good signature. */
+/** What was expected and what was seen, told to the caller who showed its key, or to whom it is no news. */
 export interface Disclosure {
   readonly expected: Readonly<Record<string, string | number>>;
   readonly seen: Readonly<Record<string, string | number>>;

@@ -4,8 +4,10 @@ import { type Disclosure, deny, type Reason } from '../kernel/denial.ts';
 import { type Checked, type Denied, pass } from '../kernel/result.ts';
 import { type OpenedJws, openCompactJws, parseJwsHeader } from '../oauth/compact_jws.ts';
 import { verifySignature } from '../oauth/jws_signature.ts';
+import { refuseOtherKey } from './binding.ts';
 import { findClaimProblem, type ProofClaims, RULES_WITHOUT_TOKEN } from './dpop_claims.ts';
 import { type HeaderRules, type ProofKey, readProofHeader } from './dpop_header.ts';
+import { explainHeader, type RefusedHeader } from './header_refusal.ts';
 import { namesTarget } from './htu.ts';
 import type { KeyCache } from './key_cache.ts';
 import type { ProofWindow } from './replay_store.ts';
@@ -41,7 +43,7 @@ export function checkDpop(context: RequestContext, token: VerifiedToken, rules: 
   const jws = openCompactJws(context.proof, BOUNDS); // Check 2
   if (!jws.ok) return deny('proof.malformed', jws.problem);
   const proofKey = keyOf(jws.value.headerSegment, rules); // Checks 2, 4, 5, 7
-  if (!proofKey.ok) return proofKey;
+  if (!proofKey.ok) return refuseHeader(proofKey, { jws: jws.value, bound: token.confirmation.jkt }, rules);
   const sender: Sender = { jws: jws.value, proofKey: proofKey.value, bound: token.confirmation.jkt };
 
   const problem = findClaimProblem(jws.value.payload); // Check 3
@@ -54,7 +56,7 @@ export function checkDpop(context: RequestContext, token: VerifiedToken, rules: 
   if (mismatch !== null) return mismatch;
 
   // Check 12, second part, before the signature: nobody makes the gateway compute with keys of their own.
-  if (proofKey.value.jkt !== sender.bound) return deny('proof.key_mismatch');
+  if (proofKey.value.jkt !== sender.bound) return refuseOtherKey(token, { jkt: proofKey.value.jkt });
   if (!isSigned(sender)) return deny('proof.signature'); // Check 6
   rules.keys.keep(jws.value.headerSegment, proofKey.value);
 
@@ -106,6 +108,12 @@ function keyOf(headerSegment: string, rules: DpopRules): Checked<ProofKey> {
   if (known !== undefined) return pass(known);
   const header = parseJwsHeader(headerSegment, BOUNDS);
   return header.ok ? readProofHeader(header.value, rules) : deny('proof.malformed', header.problem);
+}
+
+/** Refuses a header; the holder of the key is told more. */
+function refuseHeader(denied: Denied, proof: Omit<RefusedHeader, 'header'>, rules: DpopRules): Denied {
+  const header = parseJwsHeader(proof.jws.headerSegment, BOUNDS);
+  return header.ok ? explainHeader(denied, { ...proof, header: header.value }, rules) : denied;
 }
 
 /** The key that seems to have signed the proof, and what is needed to find out whether it did. */

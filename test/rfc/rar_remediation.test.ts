@@ -122,4 +122,53 @@ describe('RAR remediation §4: the smallest authorization_details that would do'
       }
     },
   );
+
+  const name = fc.stringMatching(/^[a-z0-9][a-z0-9._~-]{0,11}$/);
+  const path = fc
+    .tuple(fc.constantFrom('', '/builds', '/builds/{}', '/deployments', '/secrets', '/secrets/{}'), name, name)
+    .map(([rest, project, item]) => `/v1/projects/${project}${rest.replace('{}', item)}`);
+  const other = fc.record(
+    {
+      type: fc.constantFrom('cloud_api', 'payment'),
+      actions: fc.subarray(['projects.get', 'projects.delete', 'builds.list', 'builds.get', 'builds.create']),
+      identifier: fc.constantFrom('projects/elsewhere', 'projects/elsewhere/builds'),
+    },
+    { requiredKeys: ['type'] },
+  );
+
+  it('RAR remediation §4: property: granted beside what the token has, the same request passes; with a member or an element less it does not', async () => {
+    const method = fc.constantFrom('GET', 'POST', 'DELETE', 'PUT', 'PATCH');
+    let offered = 0;
+    await fc.assert(
+      fc.asyncProperty(method, path, fc.array(other, { maxLength: 3 }), async (asked, where, held) => {
+        const call = { method: asked, path: where };
+        const refused = await ask(usual, held, call);
+        // Not every method and path is an operation of the catalogue.
+        if (refused.problem?.['reason'] !== UNCOVERED) return;
+        offered++;
+        const { authorization_details: details } = remediationIn(refused);
+        expect(refused.problem?.['required']).toMatchObject({ authorization_details: details });
+        expectAllowed(await ask(usual, details, call));
+        expectAllowed(await ask(usual, [...held, ...details], call));
+        for (const less of lessThan(details))
+          expect((await ask(usual, [...held, ...less], call)).answer.status).toBeGreaterThanOrEqual(400);
+      }),
+      { numRuns: 40, seed: 20261128 },
+    );
+    expect(offered).toBeGreaterThan(5);
+  });
 });
+
+/** The same details with one item, one member or one element of a list less. */
+function lessThan(details: Record<string, unknown>[]): Record<string, unknown>[][] {
+  return details.flatMap((item, at) => [
+    details.toSpliced(at, 1),
+    ...Object.entries(item).flatMap(([member, value]) => {
+      const { [member]: _, ...rest } = item;
+      const shorter = Array.isArray(value)
+        ? value.map((_, index) => ({ ...item, [member]: value.toSpliced(index, 1) }))
+        : [];
+      return [rest, ...shorter].map((changed) => details.with(at, changed));
+    }),
+  ]);
+}
