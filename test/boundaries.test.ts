@@ -46,7 +46,7 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
     'bundle',
   ],
   admin: ['kernel', 'telemetry', 'net'],
-  authserver: PARTY,
+  authserver: [...PARTY, 'admin'],
   issuance: ['kernel', 'telemetry', 'policy', 'rego'],
   broker: [...PARTY, 'ended_jobs', 'admin'],
   agent: PARTY,

@@ -21,7 +21,7 @@ export interface AnsweringParts extends OpenParts {
 
 /** Puts the endpoints together. The only way to here is an import at run time, since oidc-provider comes with it. */
 export function answerRequests(parts: AnsweringParts): Answer {
-  const { issuer, store, keys, clients, workloads, types, options } = parts;
+  const { issuer, store, keys, clients, workloads, types, counts, options } = parts;
   const { config, clock, log } = options;
   const common = { issuer, store, keys, clients, clock, log };
   const tokens = new AccessTokens({ issuer, keys, store, resourceServers: config.resource_servers, clock });
@@ -38,9 +38,10 @@ export function answerRequests(parts: AnsweringParts): Answer {
     findClient: (clientId) => clients.known(clientId),
     checkAssertion: (ctx, claims, header) =>
       checkAssertion(ctx, claims, { header, rules: { issuer, now: secondsOf(clock()) } }),
-    issueToken: (ctx) => issueToken(ctx, { ...common, workloads, types, policy, tokens }),
+    issueToken: (ctx) => issueToken(ctx, { ...common, workloads, types, policy, tokens, counts }),
     introspect: (ctx) => introspect(ctx, { ...common, tokens }),
     revoke: (ctx) => revoke(ctx, { ...common, tokens }),
+    counts,
     nonce: { required: config.dpop.nonce === 'required', secret: parts.nonceSecret },
     log,
   });
@@ -56,6 +57,7 @@ export function answerRequests(parts: AnsweringParts): Answer {
       registration: parts.registrars !== null,
     }),
     door,
+    counts,
     publishedKeys: () => keys.published(),
     clientOfAssertion: (assertion) => clientOfAssertion(workloads.readUnverified(assertion), clients.configured),
     certificateOf: (request: IncomingMessage) =>

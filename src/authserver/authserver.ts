@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { dirname, join } from 'node:path';
+import { type RunningAdmin, startAdmin } from '../admin/admin.ts';
 import type { AuthServerConfig } from '../config/authserver_schema.ts';
 import { versionOf } from '../files/version.ts';
 import type { Clock } from '../kernel/clock.ts';
@@ -10,6 +11,7 @@ import { readServerTls, tlsFilesOf } from '../net/tls.ts';
 import { watchTls } from '../net/tls_watch.ts';
 import { WorkloadIssuers } from '../oauth/workload_identity.ts';
 import type { Log } from '../telemetry/log.ts';
+import { AuthServerCounts } from './authserver_metrics.ts';
 import { ClientDirectory } from './client_directory.ts';
 import { makeClients } from './clients.ts';
 import { loadDetailTypes } from './detail_types.ts';
@@ -20,6 +22,7 @@ import { quietly } from './quiet_start.ts';
 import { Registrars } from './registrars.ts';
 import { SoftwareStatements } from './software_statement.ts';
 import { openStore, type Store } from './store.ts';
+import { viewOf } from './view.ts';
 
 /** What an authorization server is started with. */
 export interface AuthServerOptions {
@@ -27,6 +30,8 @@ export interface AuthServerOptions {
   readonly log: Log;
   /** The policy that `issuance_policy` names, ready to be asked. */
   readonly issuancePolicy?: EvaluateIssuance | null;
+  /** Version of the program, for the metrics. */
+  readonly version?: string;
   /** For lifetimes that this project checks; oidc-provider itself reads the system's clock. */
   readonly clock?: Clock;
 }
@@ -37,6 +42,8 @@ export interface RunningAuthServer {
   readonly issuer: string;
   /** Where it listens: scheme, address and port. */
   readonly address: string;
+  /** Where the admin port is; null: there is none. */
+  readonly adminOrigin: string | null;
   /** Finishes requests under way, for five seconds at most, and frees the port. */
   close(): Promise<void>;
 }
@@ -84,15 +91,40 @@ async function start(
   const { answerRequests } = await quietly(log, () => import('./answering.ts'));
   answer = await quietly(log, async () => answerRequests({ ...parts, issuer, options }));
   const tlsWatch = tls === undefined ? null : watchTls({ server, files: tls, version }, log);
+  opened(() => tlsWatch?.close());
+  let stopping = false;
+  const admin = await openAdmin(options, { parts, issuer, address, stopping: () => stopping });
   const close = async () => {
+    stopping = true;
     tlsWatch?.close();
     await stopServer(server, { graceMs: STOP_GRACE_MS });
     parts.keys.close();
     parts.workloads.close();
     parts.statements?.close();
+    await admin?.close();
     await parts.store.close();
   };
-  return { issuer, address, close };
+  return { issuer, address, adminOrigin: admin?.origin ?? null, close };
+}
+
+interface Running {
+  readonly parts: OpenParts;
+  readonly issuer: string;
+  readonly address: string;
+  stopping(): boolean;
+}
+
+function openAdmin(
+  { config, log, version = '' }: AuthServerOptions,
+  { parts, issuer, address, stopping }: Running,
+): Promise<RunningAdmin> | null {
+  if (config.admin === undefined) return null;
+  const { store, counts, workloads } = parts;
+  return startAdmin(
+    config.admin,
+    viewOf({ version, issuer, listening: address, store, counts, workloads, stopping }),
+    log,
+  );
 }
 
 /** Everything that does not depend on where the server listens. */
@@ -102,6 +134,7 @@ async function openParts(
   { config, log, clock }: AuthServerOptions & { readonly clock: Clock },
   opened: (close: () => void | Promise<void>) => void,
 ) {
+  const counts = new AuthServerCounts();
   const types = loadDetailTypes(config.authorization_details_types);
   const configured = makeClients(config, types);
   const store = await openStore({
@@ -109,8 +142,10 @@ async function openParts(
     databaseFile: join(dirname(config.signing_keys_file), 'authserver.db'),
     clock,
     onProblem: (problem) => log.warn({ problem }, 'the storage cannot be reached'),
-    onLoss: () =>
-      log.warn({}, 'the storage may have lost its last writes: what was issued before is refused until it has expired'),
+    onLoss: () => {
+      counts.storageLosses++;
+      log.warn({}, 'the storage may have lost its last writes: what was issued before is refused until it has expired');
+    },
   });
   opened(() => store.close());
   const keys = await KeyRing.start({
@@ -142,7 +177,17 @@ async function openParts(
   const issuers = registration?.software_statements?.issuers;
   const statements = issuers === undefined ? null : new SoftwareStatements(issuers, clock);
   opened(() => statements?.close());
-  return { types, store, keys, workloads, clients, registrars, statements, nonceSecret: await nonceSecret(store) };
+  return {
+    counts,
+    types,
+    store,
+    keys,
+    workloads,
+    clients,
+    registrars,
+    statements,
+    nonceSecret: await nonceSecret(store),
+  };
 }
 
 /** One secret for all servers that share the store, so that each knows the nonces of the others, also after a restart. */

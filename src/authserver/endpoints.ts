@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Answer } from '../net/plain_server.ts';
 import type { Log } from '../telemetry/log.ts';
+import type { AuthServerCounts } from './authserver_metrics.ts';
 import type { PresentedCertificate } from './certificate.ts';
 import { readForm } from './form.ts';
 import { ENDPOINTS, GRANT_TYPES, INNER_GRANTS } from './metadata.ts';
@@ -11,6 +12,7 @@ import type { RegistrationEndpoint } from './registration_endpoint.ts';
 export interface EndpointParts {
   readonly metadata: Readonly<Record<string, unknown>>;
   readonly door: Door;
+  readonly counts: AuthServerCounts;
   /** Whether there is anybody who may ask about tokens. */
   readonly introspection: boolean;
   /** The public keys (RFC 7517 §5). */
@@ -68,7 +70,9 @@ export function makeEndpoints(parts: EndpointParts): Answer {
     endpoints.get(path) ?? (registration === null ? undefined : managed(path, registration));
   return (request, response) => {
     // Exact: RFC 3986 §6.2.1 comparison, so that no second spelling of a path exists; a full URL as target matches nothing.
-    const endpoint = find((request.url ?? '').split('?', 1)[0] ?? '');
+    const path = (request.url ?? '').split('?', 1)[0] ?? '';
+    const endpoint = find(path);
+    response.once('finish', () => parts.counts.request(nameOf(path, endpoint !== undefined), response.statusCode));
     if (endpoint === undefined) return sendError(response, 404, 'not_found');
     if (!endpoint.methods.includes(request.method ?? '')) {
       response.setHeader('allow', endpoint.methods.join(', '));
@@ -76,6 +80,12 @@ export function makeEndpoints(parts: EndpointParts): Answer {
     }
     void answerSafely(endpoint, { request, response, log: parts.log });
   };
+}
+
+/** The endpoint as metrics name it: not by the path, which anybody can make up. */
+function nameOf(path: string, known: boolean): string {
+  if (!known) return 'unknown';
+  return Object.entries(ENDPOINTS).find(([, place]) => place === path)?.[0] ?? 'client_configuration';
 }
 
 interface Exchange {

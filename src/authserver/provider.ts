@@ -11,6 +11,7 @@ import {
 } from 'oidc-provider';
 import { type CertificateName, hasCertificateName } from '../net/certificate_names.ts';
 import type { Log } from '../telemetry/log.ts';
+import type { AuthServerCounts } from './authserver_metrics.ts';
 import type { PresentedCertificate } from './certificate.ts';
 import { type ClientRecord, clientMetadata } from './clients.ts';
 import { CLIENT_ALGORITHMS, ENDPOINTS, GRANT_TYPES, INNER_GRANTS } from './metadata.ts';
@@ -53,6 +54,7 @@ export interface ProviderParts {
   readonly issueToken: Handler;
   readonly introspect: Handler;
   readonly revoke: Handler;
+  readonly counts: AuthServerCounts;
   readonly nonce: { readonly required: boolean; readonly secret: Buffer };
   readonly log: Log;
 }
@@ -131,7 +133,7 @@ function makeProvider(parts: ProviderParts): Provider {
   const about = ['token', 'token_type_hint'];
   provider.registerGrantType(INNER_GRANTS.introspection, answering(parts.introspect), about);
   provider.registerGrantType(INNER_GRANTS.revocation, answering(parts.revoke), about);
-  writeLog(provider, parts.log);
+  writeLog(provider, parts);
   return provider;
 }
 
@@ -226,9 +228,10 @@ function clientsOnly({ findClient, grants }: ProviderParts): Adapter {
 }
 
 /** One line for each refusal; never a token, an assertion or a proof. */
-function writeLog(provider: Provider, log: Log): void {
+function writeLog(provider: Provider, { log, counts }: ProviderParts): void {
   provider.on('grant.error', (ctx, { error, error_description, error_detail }) => {
     const inner = Object.entries(INNER_GRANTS).find(([, grant]) => grant === ctx.oidc.params?.['grant_type'])?.[0];
+    counts.refused(inner ?? 'token', error);
     const message = inner === undefined ? 'token refused' : `${inner} refused`;
     log.warn({ client_id: ctx.oidc.client?.clientId, error, error_description, error_detail }, message);
   });

@@ -3,6 +3,7 @@ import { type Clock, secondsOf } from '../kernel/clock.ts';
 import type { WorkloadIssuers } from '../oauth/workload_identity.ts';
 import type { Log } from '../telemetry/log.ts';
 import { type AccessTokens, newTokenId, type TokenClaims } from './access_tokens.ts';
+import type { AuthServerCounts } from './authserver_metrics.ts';
 import { assertionOf } from './client_assertion.ts';
 import type { ClientDirectory } from './client_directory.ts';
 import type { ClientRecord } from './clients.ts';
@@ -31,6 +32,7 @@ export interface TokenEndpointParts {
   readonly types: DetailTypes;
   readonly policy: EvaluateIssuance | null;
   readonly tokens: AccessTokens;
+  readonly counts: AuthServerCounts;
   readonly store: Store;
   readonly clock: Clock;
   readonly log: Log;
@@ -74,6 +76,8 @@ export async function issueToken(ctx: AuthenticatedRequest, parts: TokenEndpoint
   };
   const { jti, aud } = claims;
   const { jkt, x5tS256 } = sender;
+  const binding = jkt === null ? 'certificate' : x5tS256 === null ? 'dpop' : 'both';
+  parts.counts.issued({ grantType, binding, format: token.format });
   const bound = { ...(jkt === null ? {} : { jkt }), ...(x5tS256 === null ? {} : { 'x5t#S256': x5tS256 }) };
   const about = subject.workload === null ? {} : { subject: subject.subject };
   parts.log.info(

@@ -6,7 +6,7 @@ import { createLog, type Log } from '../telemetry/log.ts';
 import { untilStopped } from './until_stopped.ts';
 
 /** `sallyport authserver --config FILE`: issues tokens that are bound to a key. */
-export function authserverCommand(): Command {
+export function authserverCommand(version: string): Command {
   return new Command('authserver')
     .description('issue tokens that are bound to a key, to clients that authenticate with a key, until SIGTERM')
     .requiredOption('--config <file>', 'configuration file')
@@ -15,12 +15,13 @@ export function authserverCommand(): Command {
       const log = createLog({ level: config.log.level });
       const { startAuthServer } = await import('../authserver/authserver.ts');
       const policy = await startPolicy(config, log);
-      const starting = startAuthServer({ config, log, issuancePolicy: policy?.evaluate ?? null });
+      const starting = startAuthServer({ config, log, version, issuancePolicy: policy?.evaluate ?? null });
       const server = await starting.catch((error: unknown) => {
         policy?.close();
         throw inFile(error, options.config);
       });
-      log.info({ issuer: server.issuer, address: server.address }, `ready: ${server.issuer}`);
+      const { issuer, address, adminOrigin: admin } = server;
+      log.info({ issuer, address, admin }, `ready: ${issuer}${admin === null ? '' : ` (admin ${admin})`}`);
       const signal = await untilStopped();
       log.info({ signal }, 'stopping');
       await server.close();

@@ -26,7 +26,7 @@ export async function run(argv: readonly string[]): Promise<number> {
   program.addCommand(gatewayCommand());
   program.addCommand(configCommand());
   program.addCommand(policyCommand());
-  program.addCommand(authserverCommand());
+  program.addCommand(authserverCommand(version()));
   program.addCommand(agentCommand());
   program.addCommand(brokerCommand(version()));
   program.addCommand(callCommand());

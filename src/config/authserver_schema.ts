@@ -41,6 +41,18 @@ const listen = z.strictObject({
     ),
 });
 
+const admin = z.strictObject({
+  address: z.string().min(1).default('127.0.0.1').describe('Address of the admin port.'),
+  port: port.default(9101).describe('Port of /livez, /readyz and /metrics; 0: any free port.'),
+  tls: z
+    .strictObject({
+      certificate_file: file.describe('PEM certificate chain.'),
+      key_file: file.describe('PEM private key of the certificate.'),
+    })
+    .optional()
+    .describe('Absent: plain HTTP.'),
+});
+
 const detailType = z.strictObject({
   type: z
     .string()
@@ -79,6 +91,7 @@ export const authServerSchema = z
       .optional()
       .describe('Issuer identifier, the origin under which clients reach it. May be left out on loopback.'),
     listen: listen.prefault({}),
+    admin: admin.optional().describe('A port for those who run the server: health and metrics. Absent: there is none.'),
     signing_keys_file: file.describe(
       'JWK Set with the private keys (EC P-256) that sign tokens, mode 0600. Made at first start, renewed by rotation. Each server has its own; all are published by all that share a storage.',
     ),
