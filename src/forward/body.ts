@@ -1,6 +1,7 @@
 import { Readable } from 'node:stream';
 import type { CallerRequest } from './caller.ts';
 import { BodyTooLarge } from './failure.ts';
+import { countPassed } from './young_buffers.ts';
 
 /** Milliseconds and bytes of a request body that are still taken, and thrown away, after the upstream has answered without wanting it. */
 const DRAIN_MS = 2000;
@@ -66,6 +67,7 @@ export class RequestBody extends Readable {
 
   #take(chunk: Uint8Array): boolean {
     this.bytes += chunk.length;
+    countPassed(chunk.length);
     if (this.bytes > this.#limit) {
       this.destroy(new BodyTooLarge('the request body is too large'));
       return false;

@@ -10,6 +10,7 @@ import { ABANDONED, denialOf, type Phase } from './failure.ts';
 import { responseHeaders } from './response_headers.ts';
 import { allowedTrailers, takesTrailers } from './trailers.ts';
 import type { Upstream } from './upstream.ts';
+import { countPassed } from './young_buffers.ts';
 
 /** Interim answers that an upstream may send before its answer; each restarts its timeout. */
 const MAXIMUM_INTERIM = 16;
@@ -123,6 +124,7 @@ export class Exchange implements Dispatcher.DispatchHandler, Enrolled {
   onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
     if (this.#settled) return;
     this.#seen.responseBytes += chunk.length;
+    countPassed(chunk.length);
     if (chunk.length === this.#length && chunk.length <= ONE_WRITE_BYTES && !this.#trailers)
       this.#end(chunk.toString('latin1'));
     else if (!this.#response.write(chunk) && (this.#response.socket?.writableLength ?? 0) >= UNSENT_BYTES)

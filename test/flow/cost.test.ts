@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
+import { Readable } from 'node:stream';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Contender, Setting } from '../../bench/contenders/contender.ts';
 import { startGateway } from '../../bench/contenders/gateway.ts';
@@ -22,6 +23,9 @@ const PATIENCE_MS = 120_000;
 /** Bytes that a request may leave to the collector of the old generation. A usual run shows about 1,000, and 10,000 with a Set of what is under way. */
 const LEFT_BOUND = 4000;
 const LEFT_REQUESTS = 4000;
+const STREAM_PART = Buffer.alloc(65_536, 'x');
+/** 512 MB: without care 8 collections of the whole heap. */
+const STREAM_PARTS = 8192;
 
 describe('cost of a request, by the processor time of whole processes in one run', () => {
   const place = new Place();
@@ -82,6 +86,34 @@ describe('cost of a request, by the processor time of whole processes in one run
       const { collections, kept } = readGarbage(printed().slice(length));
       expect(collections).toBeGreaterThan(5);
       expect(kept / LEFT_REQUESTS).toBeLessThan(LEFT_BOUND);
+    },
+    PATIENCE_MS,
+  );
+
+  it(
+    'a long answer passes without one collection of the whole heap for each 64 MB of it',
+    async () => {
+      const name = 'traced-stream';
+      const long = createServer((_request, response) => {
+        response.writeHead(200, { 'content-length': STREAM_PARTS * STREAM_PART.length });
+        Readable.from(Array.from({ length: STREAM_PARTS }, () => STREAM_PART)).pipe(response);
+      }).listen(0, '127.0.0.1');
+      await once(long, 'listening');
+      const { port: upstreamPort } = long.address() as AddressInfo;
+      const run = { processes: 1, redisCpus: undefined, name, nodeFlags: ['--trace-gc'] } as const;
+      const traced = await startGateway({ ...setting, upstreamPort }, run);
+      const printed = () => readFileSync(join(place.folder, 'traced_stream.log'), 'latin1');
+      const send = async () => {
+        const requests = await makeRequests(setting.caller, 'get', 1);
+        await measure(traced, requests, { connections: 1, status: 200 });
+      };
+      await send();
+      const { length } = printed();
+      await send();
+      const { collections, full } = readGarbage(printed().slice(length));
+      expect(collections).toBeGreaterThan(20);
+      expect(full).toBeLessThan(4);
+      long.close();
     },
     PATIENCE_MS,
   );
