@@ -1,11 +1,10 @@
 import { randomBytes } from 'node:crypto';
 import { mkdir, writeFile } from 'node:fs/promises';
-import type { Server } from 'node:http';
-import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { CreateTableCommand, DynamoDBClient, waitUntilTableExists } from '@aws-sdk/client-dynamodb';
 import dynalite from 'dynalite';
 import { startDemoCloud } from '../../src/demo/cloud.ts';
+import { listen } from '../../src/net/listen.ts';
 import { createKubernetesApi } from './kubernetes_api.ts';
 
 /** Ports of loopback; 0: any free one. */
@@ -36,14 +35,15 @@ export async function startApis(folder: string, ports: ApiPorts): Promise<Runnin
       'AWS4-HMAC-SHA256 Credential=gateway/20261128/eu-central-1/dynamodb/aws4_request, SignedHeaders=host;x-amz-date, Signature=00',
     kubernetes: bearer(),
   };
+  const cloud = await startDemoCloud({ port: ports.cloud, credential: credentials.cloud });
+  const servers = [dynalite({ createTableMs: 0 }), createKubernetesApi(credentials.kubernetes)] as const;
+  const dynamodb = `http://127.0.0.1:${await listen(servers[0], '127.0.0.1', ports.dynamodb)}`;
+  const kubernetes = `http://127.0.0.1:${await listen(servers[1], '127.0.0.1', ports.kubernetes)}`;
+  await createTable(dynamodb);
+  // Not before: where the ports are taken, the files are those of whoever has them.
   await mkdir(folder, { recursive: true, mode: 0o700 });
   for (const [name, value] of Object.entries(credentials))
     await writeFile(join(folder, `${name}.credential`), value, { mode: 0o600 });
-  const cloud = await startDemoCloud({ port: ports.cloud, credential: credentials.cloud });
-  const servers = [dynalite({ createTableMs: 0 }), createKubernetesApi(credentials.kubernetes)] as const;
-  const dynamodb = await listen(servers[0], ports.dynamodb);
-  const kubernetes = await listen(servers[1], ports.kubernetes);
-  await createTable(dynamodb);
   return {
     origins: { cloud: cloud.origin, dynamodb, kubernetes },
     credentials,
@@ -55,13 +55,6 @@ export async function startApis(folder: string, ports: ApiPorts): Promise<Runnin
       }
     },
   };
-}
-
-async function listen(server: Server, port: number): Promise<string> {
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', reject).listen(port, '127.0.0.1', resolve);
-  });
-  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
 }
 
 /** The table `deployments`, made by its owner, not by a job. */

@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import { createServer, type IncomingMessage, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { exportJWK, generateKeyPair, type JWK } from 'jose';
@@ -16,6 +17,8 @@ export interface ForeignOptions {
   readonly path: string;
   /** Initial access token of dynamic registration (RFC 7591); absent: there is none. */
   readonly initialAccessToken?: string;
+  /** Proofs must carry a nonce of this server (RFC 9449 §8). */
+  readonly nonce?: boolean;
   /** Tokens can be revoked (RFC 7009). */
   readonly revocation?: boolean;
 }
@@ -56,7 +59,10 @@ export async function newKey(alg: string): Promise<JWK> {
   return { ...(await exportJWK(privateKey)), kid: 'key-1', alg, use: 'sig' };
 }
 
-function configuration({ clientJwk, alg, initialAccessToken, revocation }: ForeignOptions, jwk: JWK): Configuration {
+function configuration(
+  { clientJwk, alg, initialAccessToken, revocation, nonce }: ForeignOptions,
+  jwk: JWK,
+): Configuration {
   return {
     adapter: () => inMemoryAdapter(),
     jwks: { keys: [jwk] },
@@ -87,7 +93,7 @@ function configuration({ clientJwk, alg, initialAccessToken, revocation }: Forei
         registration: { enabled: true, initialAccessToken },
         registrationManagement: { enabled: true, rotateRegistrationAccessToken: true },
       }),
-      dPoP: { enabled: true },
+      dPoP: { enabled: true, ...(nonce === true && { nonceSecret: randomBytes(32), requireNonce: () => true }) },
       resourceIndicators: {
         enabled: true,
         getResourceServerInfo: (_context: unknown, resource: string) => ({
