@@ -1,10 +1,8 @@
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import net, { type AddressInfo } from 'node:net';
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { parseExactJson } from '../../src/policy/exact_json.ts';
 import { RegoEngine } from '../../src/rego/engine_host.ts';
 import { startTestPolicy, type TestPolicy } from '../support/bundle_gateway.ts';
 import { BundleServer, serving } from '../support/bundle_server.ts';
@@ -228,6 +226,58 @@ describe('a service of bundles (OPA bundle API)', () => {
     expect(control.seen.at(-1)?.headers['if-none-match']).toBe('');
     expect(policy.allows()).toBe(true);
   });
+
+  it('need not be there for a restart after changes: what they made of the bundle is kept, and goes on from there', async () => {
+    const rule = 'package sallyport\n\ndecision := {"allow": data.limit == 3, "reasons": [{"code": data.note}]}\n';
+    const base = {
+      modules: [{ path: 'sallyport/d.rego', text: rule }],
+      data: parseExactJson('{"limit":1,"note":"a","id":1234567890123456789012}') as object,
+    };
+    const delta = (revision: string, ...patch: object[]) =>
+      tarGz([
+        { name: '/patch.json', content: JSON.stringify({ data: patch }) },
+        { name: '/.manifest', content: JSON.stringify({ revision, roots: [''] }) },
+      ]);
+    const control = await server(serving(await opaBundle({ ...base, revision: '1' }, engine), '"1"'));
+    const kept = { persistence_folder: 'kept' };
+    const file = join(folder, 'kept/main.bundle');
+    const first = await policyOf(control.url, kept);
+    const revisionIs = (policy: TestPolicy, revision: string) =>
+      eventually(`revision ${revision}`, () => stateOf(policy)?.revision === revision, 20);
+    for (const [revision, value] of [
+      ['2', 2],
+      ['3', 3],
+    ] as const) {
+      control.behave = serving(delta(revision, { op: 'replace', path: '/limit', value }), `"${revision}"`);
+      await ask(first);
+      await revisionIs(first, revision);
+    }
+    expect(first.allows()).toBe(true);
+    await eventually('it is kept', () => readFileSync(file).includes('"superseded":["1","2"]'));
+    await first.close();
+    await control.stop();
+
+    const second = await policyOf(control.url, kept);
+    expect(second.allows()).toBe(true);
+    expect(second.source.holder.live().bundles).toBe('{"main":{"revision":"3"}}');
+    expect(second.source.holder.live().artifact.data).toContain('"id":1234567890123456789012');
+    // Nobody else has the bundle in this form: it is asked for as if there were none, and older ones are refused.
+    control.behave = serving(await opaBundle({ ...base, revision: '2' }, engine), '"2"');
+    const before = control.seen.length;
+    await control.start();
+    await eventually('a roll-back refused', () => /roll-back/.test(stateOf(second)?.problem ?? ''), 20);
+    expect(control.seen[before]?.headers['if-none-match']).toBe('');
+    expect(second.allows()).toBe(true);
+    control.behave = serving(delta('4', { op: 'upsert', path: '/limit', value: 4 }), '"4"');
+    await ask(second);
+    await revisionIs(second, '4');
+    expect(second.allows()).toBe(false);
+    await second.close();
+    await control.stop();
+    const third = await policyOf(control.url, kept);
+    expect(third.source.holder.live().bundles).toBe('{"main":{"revision":"4"}}');
+    await control.start();
+  });
 });
 
 describe('a control plane', () => {
@@ -327,69 +377,3 @@ describe('a discovery bundle', () => {
     await control.start();
   });
 });
-
-describe('nginx as a server of bundles', () => {
-  it('serves, answers 304, is stopped, comes back', async () => {
-    const port = await freePort();
-    const root = join(folder, 'www');
-    mkdirSync(root);
-    const put = (bundle: Buffer) => {
-      writeFileSync(join(root, 'draft'), bundle);
-      renameSync(join(root, 'draft'), join(root, 'main.tar.gz'));
-    };
-    put(allow);
-    let nginx = await startNginx(port, root);
-    const policy = await policyOf(`http://127.0.0.1:${port}`);
-    expect(policy.allows()).toBe(true);
-    await eventually('a 304', () => (stateOf(policy)?.counts.unchanged ?? 0) > 0);
-    await nginx();
-    await ask(policy);
-    await eventually('the failure', () => /ECONN/.test(stateOf(policy)?.problem ?? ''));
-    expect(policy.allows()).toBe(true);
-    put(deny);
-    nginx = await startNginx(port, root);
-    ends.push(nginx);
-    await eventually('the new policy', () => !policy.allows());
-  });
-});
-
-async function freePort(): Promise<number> {
-  const probe = net.createServer().listen(0, '127.0.0.1');
-  await once(probe, 'listening');
-  const { port } = probe.address() as AddressInfo;
-  probe.close();
-  await once(probe, 'close');
-  return port;
-}
-
-/** @returns what ends it */
-async function startNginx(port: number, root: string): Promise<() => Promise<unknown>> {
-  const prefix = mkdtempSync(join(folder, 'nginx-'));
-  const temp = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map(
-    (name) => `${name}_temp_path ${prefix}/${name};`,
-  );
-  const settings = `daemon off; master_process off; worker_processes 1; pid ${prefix}/pid; error_log ${prefix}/error.log;
-events {}
-http { access_log off; ${temp.join(' ')} server { listen 127.0.0.1:${port}; root ${root}; } }
-`;
-  writeFileSync(join(prefix, 'nginx.conf'), settings);
-  const path = `${process.env['PATH'] ?? ''}:/usr/sbin:/usr/local/sbin`;
-  const child = spawn('nginx', ['-p', prefix, '-c', join(prefix, 'nginx.conf')], {
-    stdio: 'ignore',
-    env: { PATH: path },
-  });
-  await eventually('nginx listens', () => canConnect(port));
-  return async () => {
-    const ended = child.exitCode === null ? once(child, 'exit') : Promise.resolve();
-    child.kill('SIGTERM');
-    await ended;
-  };
-}
-
-function canConnect(port: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    const socket = net.connect(port, '127.0.0.1');
-    socket.on('connect', () => resolve(true)).on('error', () => resolve(false));
-    socket.on('connect', () => socket.destroy());
-  });
-}

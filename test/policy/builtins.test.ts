@@ -31,6 +31,7 @@ const RULES = {
   weekday: 'time.weekday(input.a)',
   decoded: 'urlquery.decode(input.a)',
   encoded: 'urlquery.encode(input.a)',
+  template: '$"{input.a}-{input.b}{input.missing}"',
   printed: 'sprintf(input.a, input.b)',
   printed_sets: 'sprintf("%v %s", [{x | some x in input.a}, {"k": {x | some x in input.b}, input.a: 1, 2: set()}])',
 } as const;
@@ -99,6 +100,11 @@ describe('built-in functions supplied to WASM give the answers of OPA', () => {
 
   it('crypto.sha256, urlquery.encode, strings.count: texts of any characters', async () => {
     await compare(['sha256', 'encoded', 'counted'], generate({ a: anyText, b: anyText }));
+  });
+
+  it('internal.template_string, which is native: texts of values of every kind, and of what is missing', async () => {
+    const printable = fc.oneof(anyText, fc.integer(), fc.boolean(), nothing);
+    await compare(['template'], [...generate({ a: printable, b: printable }), {}, { a: 'x' }]);
   });
 
   it('object.subset: objects, arrays, sets, nested', async () => {

@@ -25,8 +25,8 @@ export interface TestGatewayOptions {
   readonly clock?: Clock;
   /** Absent: one of its own. */
   readonly issuer?: TestIssuer;
-  /** Absent: the starter policy. */
-  readonly artifact?: PolicyArtifact;
+  /** Absent: the starter policy. `configured`: what the configuration names, compiled by the gateway itself. */
+  readonly artifact?: PolicyArtifact | 'configured';
   /** Absent: nothing is logged but what ends the process. */
   readonly log?: Log;
 }
@@ -83,7 +83,7 @@ export async function startTestGateway(options: TestGatewayOptions): Promise<Tes
   );
   const gateway = await startGateway(config, {
     log: options.log ?? createLog({ level: 'fatal' }),
-    artifact: options.artifact ?? (await starterPolicy()),
+    ...(options.artifact === 'configured' ? {} : { artifact: options.artifact ?? (await starterPolicy()) }),
     ...(options.clock === undefined ? {} : { clock: options.clock }),
   });
   const token = (claims?: Record<string, unknown>) => issuer.token(job.key.thumbprint, { ...(claims && { claims }) });

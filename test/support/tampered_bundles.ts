@@ -109,6 +109,11 @@ function signatureTamperings(parts: TamperingParts): Tampering[] {
     signature('an unknown key id', /not found/, () =>
       resigned(parts, () => ({ header: { ...jws.header, kid: 'k2' } })),
     ),
+    signature('names below another root', /not found|not among/, () =>
+      resigned(parts, ({ payload }) => ({
+        payload: { ...payload, files: payload.files.map((file) => ({ ...file, name: `other/${file.name}` })) },
+      })),
+    ),
     signature(
       'algorithm none',
       /algorithm/,
@@ -181,6 +186,7 @@ function fileTamperings({ bundle }: TamperingParts): Tampering[] {
       /digest mismatch/,
       changed('/.manifest', '"revision":"', '"revision":"9'),
     ),
+    signature('other roots in the manifest', /digest mismatch/, changed('/.manifest', '"roots":[""]', '"roots":["x"]')),
     signature(
       'an extra Rego file',
       /not among those that are signed/,
