@@ -495,7 +495,9 @@ const route = z.strictObject({
     ),
   trailers: z
     .strictObject({
-      request: trailerNames.describe('Of the caller; an upstream that speaks HTTP/2 gets them.'),
+      request: trailerNames.describe(
+        'Of the caller, after a body over HTTP/2 or a chunked one, in any spelling; an upstream that speaks HTTP/2 gets them after the body, in lower case. No other way leads them there.',
+      ),
       response: trailerNames.describe(
         'Of the upstream; callers that sent TE: trailers get them. gRPC needs grpc-status, grpc-message and grpc-status-details-bin.',
       ),

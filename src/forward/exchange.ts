@@ -176,11 +176,12 @@ export class Exchange implements Dispatcher.DispatchHandler, Enrolled {
 
   /** Passes status and header fields on. */
   #answer(rawHeaders: readonly (Buffer | string)[], status: number): void {
-    const { evidence, authorized, pseudonym } = this.#parts;
+    const { evidence, authorized, pseudonym, upstream } = this.#parts;
     this.#seen.status = status;
     const headers = responseHeaders(rawHeaders, {
       pseudonym,
       decisionId: authorized.context.id,
+      httpVersion: upstream.httpVersion,
       remove: authorized.decision.obligations.removeResponseHeaders,
       status,
       nonce: authorized.proof.nonce,

@@ -123,7 +123,7 @@ class PoolForwarder implements Forwarder {
       body,
       headersTimeout: upstream.timeoutMs,
       bodyTimeout: upstream.timeoutMs,
-      ...requestTrailersOf(authorized, http, body),
+      ...(body !== null && requestTrailersOf(authorized, http)),
     };
     return new Exchange({ authorized, http, evidence, upstream, pseudonym: this.#pseudonym, outgoing, running }).run();
   }
@@ -210,13 +210,11 @@ function bodyOf(
   return bytes !== null && bytes.length > limit ? 'too_large' : bytes;
 }
 
-/** What may follow a body that is streamed; only HTTP/2 carries it (config/). */
+/** What may follow a body, also one that is all there; only HTTP/2 carries it (config/). */
 function requestTrailersOf(
   { context }: AuthorizedRequest,
   { request }: HttpExchange,
-  body: unknown,
-): Pick<Http2Outgoing, 'requestTrailers'> {
+): Pick<Http2Outgoing, 'requestTrailers'> | null {
   const allowed = context.route.trailers.request;
-  if (allowed.length === 0 || !(body instanceof RequestBody)) return {};
-  return { requestTrailers: () => allowedTrailers(request.rawTrailers, allowed) };
+  return allowed.length === 0 ? null : { requestTrailers: () => allowedTrailers(request.rawTrailers, allowed) };
 }

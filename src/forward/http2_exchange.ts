@@ -86,8 +86,7 @@ export class Http2Exchange {
     stream.on('end', () => this.#ended(stream));
     stream.on('error', (error: Error) => this.#fail(broken(error)));
     stream.on('close', () => this.#fail(broken(new Error(`stream closed with ${stream.rstCode}`))));
-    if (requestTrailers !== undefined)
-      stream.on('wantTrailers', () => stream.sendTrailers(fieldsOf(requestTrailers())));
+    if (requestTrailers !== undefined) stream.on('wantTrailers', () => this.#sendTrailers(stream, requestTrailers));
   }
 
   /**
@@ -113,6 +112,16 @@ export class Http2Exchange {
     stream.on('drain', () => body.resume());
     body.once('end', () => stream.end());
     body.once('error', (error: Error) => this.#fail(error));
+  }
+
+  /** Thrown at where nobody listens, an error would end the process. */
+  #sendTrailers(stream: ClientHttp2Stream, trailers: () => readonly string[]): void {
+    try {
+      stream.sendTrailers(fieldsOf(trailers()));
+    } catch (error) {
+      this.#fail(error as Error);
+      stream.destroy();
+    }
   }
 
   #interim(headers: IncomingHttpHeaders, raw: string[]): void {

@@ -20,6 +20,8 @@ export interface ResponseHeaderOptions {
   /** The gateway's name in Via and Proxy-Status. */
   readonly pseudonym: string;
   readonly decisionId: string;
+  /** Protocol version of the upstream's answer. */
+  readonly httpVersion: string;
   /** Obligation: fields to remove, lower case. */
   readonly remove: readonly string[];
   readonly status: number;
@@ -32,7 +34,7 @@ export interface ResponseHeaderOptions {
  * a way that cannot be passed on (RFC 9112 §6.1: a transfer coding other than chunked, which nobody asked for).
  */
 export function responseHeaders(raw: readonly (Buffer | string)[], options: ResponseHeaderOptions): string[] | null {
-  const { remove, pseudonym, decisionId, status, nonce } = options;
+  const { remove, pseudonym, decisionId, httpVersion, status, nonce } = options;
   let headers: string[] = [];
   let connection = '';
   let chunked = false;
@@ -57,7 +59,8 @@ export function responseHeaders(raw: readonly (Buffer | string)[], options: Resp
   if (connection !== '') headers = withoutNamed(headers, connection);
   // RFC 9209 §2: what stands before the gateway's own member came from behind it.
   if (proxied) headers.push('Proxy-Status', pseudonym);
-  headers.push('Via', `1.1 ${pseudonym}`, 'Sallyport-Decision-Id', decisionId);
+  // RFC 9110 §7.6.3: the version that the answer was received in.
+  headers.push('Via', `${httpVersion} ${pseudonym}`, 'Sallyport-Decision-Id', decisionId);
   if (nonce !== null) headers.push('DPoP-Nonce', nonce);
   return headers;
 }

@@ -186,7 +186,15 @@ export class Tunnel {
     const { context, decision, proof } = this.#parts.authorized;
     const remove = decision.obligations.removeResponseHeaders;
     const { nonce } = proof;
-    return responseHeaders(answer.rawHeaders, { ...this.#options, decisionId: context.id, remove, status, nonce });
+    const { httpVersion, rawHeaders } = answer;
+    return responseHeaders(rawHeaders, {
+      ...this.#options,
+      decisionId: context.id,
+      httpVersion,
+      remove,
+      status,
+      nonce,
+    });
   }
 
   /** The token was judged once, when the connection was opened; past its time the connection ends. */

@@ -16,6 +16,8 @@ const KEEP_ALIVE_MAXIMUM_MS = 60_000;
 /** What stands behind one route: where, how, and with which credential. */
 export interface Upstream {
   readonly pool: Pool | Http2Pool;
+  /** What is spoken with it, for Via: `1.1` or `2`. undici does not say when an answer came by HTTP/1.0. */
+  readonly httpVersion: string;
   /** Scheme, host and port. */
   readonly origin: URL;
   /** What Host says. */
@@ -57,6 +59,7 @@ export function createUpstreams(
     pools.set(key, shared);
     upstreams.set(route, {
       ...shared,
+      httpVersion: config.protocol === 'http2' ? '2' : '1.1',
       origin: url,
       authority: url.host,
       basePath: url.pathname.replace(/\/$/, ''),

@@ -34,7 +34,15 @@ function valuesOf(pairs: readonly (readonly [string, string])[], name: string): 
 }
 
 function got(raw: readonly string[], changes: Partial<Parameters<typeof responseHeaders>[1]> = {}): string[] | null {
-  const options = { pseudonym: 'sallyport', decisionId: 'd-1', remove: [], status: 200, nonce: null, ...changes };
+  const options = {
+    pseudonym: 'sallyport',
+    decisionId: 'd-1',
+    httpVersion: '1.1',
+    remove: [],
+    status: 200,
+    nonce: null,
+    ...changes,
+  };
   return responseHeaders(
     raw.map((text) => Buffer.from(text, 'latin1')),
     options,

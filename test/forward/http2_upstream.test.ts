@@ -74,6 +74,8 @@ describe('an upstream over HTTP/2', () => {
     handler = ok;
     const answer = await send('GET', `${PATH}?dry_run=true`, { headers: { 'x-custom': '1', cookie: 'a=b' } });
     expect([answer.status, answer.headers.get('x-from'), await answer.text()]).toEqual([200, 'h2', 'ok']);
+    // RFC 9110 §7.6.3: each direction says what it was received in.
+    expect([answer.headers.get('via'), received[0]?.headers['via']]).toEqual(['2 sallyport', '1.1 sallyport']);
     const headers = received[0]?.headers ?? {};
     expect(headers).toMatchObject({
       ':method': 'GET',
