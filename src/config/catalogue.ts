@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { type RequestHeadersConfig, requestHeaders } from './request_headers.ts';
 import { readYamlFile } from './yaml_file.ts';
 
 /** One segment of a template: text that must be equal, or a name that takes the text of one segment that is not empty. */
@@ -36,6 +37,8 @@ export interface CatalogueOperation {
 
 /** What the requests of one route mean to the cloud API. No two operations have the same method, shape of path and conditions. */
 export interface Catalogue {
+  /** Fields of callers that are not for the service. */
+  readonly requestHeaders: RequestHeadersConfig;
   readonly operations: readonly CatalogueOperation[];
 }
 
@@ -99,6 +102,9 @@ const operation = z.strictObject({
 export const catalogueSchema = z
   .strictObject({
     service: word.describe('The cloud service that the operations belong to.'),
+    request_headers: requestHeaders
+      .prefault({})
+      .describe('Fields of callers that are not for this service, on every route that uses the catalogue.'),
     operations: z.array(operation).min(1).max(100_000).describe('The operations; at most one describes a request.'),
   })
   .superRefine((catalogue, context) => {
@@ -152,7 +158,7 @@ function toCatalogue(file: CatalogueFile): Catalogue {
       authorizationDetailsType: entry.authorization_details?.type ?? null,
     };
   });
-  return { operations };
+  return { operations, requestHeaders: file.request_headers };
 }
 
 function conditionOf({ query, parameters, headers }: CatalogueFile['operations'][number]): CatalogueCondition | null {

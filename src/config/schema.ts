@@ -8,6 +8,7 @@ import { policy } from './policy_schema.ts';
 import { findReachProblems } from './reach_rules.ts';
 import { findEndedJobsProblems, findRedisProblems } from './redis_rules.ts';
 import { findReplayProblems } from './replay_rules.ts';
+import { covers, requestHeaders } from './request_headers.ts';
 import { findServiceProblems, resourceName, service } from './service_schema.ts';
 import { findSinkProblems } from './sink_rules.ts';
 
@@ -493,6 +494,11 @@ const route = z.strictObject({
     .describe(
       'How long a request that is under way may go on after its access token has expired: a long upload or download, an event stream, a watch, a gRPC call. Then it is cut. With the default no ordinary answer is; longer only where callers cannot begin anew with another token. WebSocket connections end with the token.',
     ),
+  request_headers: requestHeaders
+    .prefault({})
+    .describe(
+      'Fields of callers that are not for this upstream, such as those that change for whom it acts; what the operation catalogue names counts too. A policy can still set them (set_header).',
+    ),
   trailers: z
     .strictObject({
       request: trailerNames.describe(
@@ -747,18 +753,23 @@ export const gatewaySchema = z
       if (entry.upstream.protocol === 'http1' && entry.trailers.request.length > 0) {
         issue(['routes', index, 'trailers', 'request'], 'trailers of requests need upstream.protocol: http2');
       }
+      const { refuse, strip } = entry.request_headers;
+      const named = entry.trailers.request.find((name) => [...refuse, ...strip].some((one) => covers(one, name)));
+      if (named !== undefined) {
+        issue(['routes', index, 'trailers', 'request'], `${named} is refused or taken away by request_headers`);
+      }
       const forbidden = entry.methods.find((method) => ['CONNECT', 'TRACE'].includes(method));
       if (forbidden !== undefined) issue(['routes', index, 'methods'], `${forbidden} is never forwarded`);
-      const { opaque_issuer: named } = entry;
+      const { opaque_issuer: opaqueIssuer } = entry;
       // A token sent to another issuer than its own would be in the wrong hands.
-      if (named === undefined && opaque.length > 1) {
+      if (opaqueIssuer === undefined && opaque.length > 1) {
         const which = `name one of ${opaque.join(', ')}`;
         issue(
           ['routes', index, 'opaque_issuer'],
           `several issuers take opaque tokens, which do not say whose they are: ${which}`,
         );
       }
-      if (named !== undefined && !opaque.includes(named)) {
+      if (opaqueIssuer !== undefined && !opaque.includes(opaqueIssuer)) {
         issue(
           ['routes', index, 'opaque_issuer'],
           'expected an issuer of this file whose introspection.when is opaque or always',

@@ -18,6 +18,7 @@ import { startRateLimits } from '../rate/create.ts';
 import type { RateLimits } from '../rate/rate_limits.ts';
 import { createAnswers } from '../request/answer.ts';
 import { createBodyReader } from '../request/body.ts';
+import { createFieldRules } from '../request/field_rules.ts';
 import { createOperationIndex } from '../request/operation_index.ts';
 import { createRequestReader } from '../request/read_request.ts';
 import { createRouteTable } from '../request/route_table.ts';
@@ -144,7 +145,9 @@ export function wireStages(parts: StageParts, services: Services, { origin, trac
   const routes = buildRoutes(config, origin);
   const entries = routes.map((route, index) => {
     const catalogue = catalogues[index] ?? null;
-    return { route, operations: catalogue === null ? null : createOperationIndex(catalogue) };
+    const lists = [config.routes[index]?.request_headers, catalogue?.requestHeaders];
+    const fields = createFieldRules(lists.filter((list) => list !== undefined));
+    return { route, operations: catalogue === null ? null : createOperationIndex(catalogue), fields };
   });
   const bodies = createBodyReader({
     timeoutMs: config.limits.request_timeout_ms,

@@ -161,6 +161,13 @@ export const REASONS = {
     'RFC 9110 §10.1.1',
     'Send Expect: 100-continue or no Expect header.',
   ),
+  'request.header_refused': row(
+    403,
+    null,
+    'The request has a header field that may not pass on this route',
+    'RFC 9110 §15.5.4',
+    'Leave the header field out. Who may act for somebody else is what the policy says.',
+  ),
   'request.upgrade_not_allowed': row(
     403,
     null,

@@ -2,6 +2,7 @@ import type { BodyHandle, ClientCertificate, Evidence, Peer, RequestContext } fr
 import { deny } from '../kernel/denial.ts';
 import { type Checked, pass } from '../kernel/result.ts';
 import { readCredentials, TOKEN_PARAMETER } from './credentials.ts';
+import { applyFieldRules } from './field_rules.ts';
 import { readForwardedCertificate } from './forwarded_certificate.ts';
 import { type Framing, judgeFraming } from './framing.ts';
 import { readHeaderSection, type SectionLimits } from './header_section.ts';
@@ -41,7 +42,7 @@ export interface RequestReader {
   /**
    * Reads a request in its one reading. Sets `evidence.route` as soon as it is known, so that a refusal can carry its challenge.
    * Refuses with `request.*`, in this order: header section and framing, target, host and route, method, credentials,
-   * certificate, proof.
+   * certificate, proof, fields that are not for the upstream.
    * @param peer the other end of the connection
    */
   read(message: RawRequest, evidence: Evidence, peer: Peer): Checked<RequestContext>;
@@ -86,7 +87,7 @@ export function createRequestReader({ routes, limits }: RequestReaderOptions): R
       const found = findRoute(routes, headers.host, target.value);
       if (!found.ok) return found;
       const { hostRoutes, entry } = found.value;
-      const { route, operations } = entry;
+      const { route, operations, fields } = entry;
       // RFC 9113 §8.3.1: HTTP/2 says of every request what absolute-form says in HTTP/1.1.
       if (message.scheme !== undefined && message.scheme !== hostRoutes.scheme) {
         return deny('request.target_ambiguous', 'scheme is not that of our origin');
@@ -108,6 +109,13 @@ export function createRequestReader({ routes, limits }: RequestReaderOptions): R
       if (headers.proofRepeated) return deny('request.proof_repeated');
       if (framing.value.websocket && !route.websocket) return deny('request.upgrade_not_allowed');
 
+      let { rawHeaders } = message;
+      if (fields) {
+        const left = applyFieldRules(rawHeaders, fields);
+        if (!left.ok) return left;
+        rawHeaders = left.value;
+      }
+
       return pass({
         id: evidence.id,
         receivedAt: evidence.receivedAt,
@@ -121,9 +129,9 @@ export function createRequestReader({ routes, limits }: RequestReaderOptions): R
             ? null
             : operations.find(method, target.value.target.segments, {
                 queryParameters: target.value.target.queryParameters,
-                rawHeaders: message.rawHeaders,
+                rawHeaders,
               }),
-        rawHeaders: message.rawHeaders,
+        rawHeaders,
         credentials: credentials.value,
         proof: headers.proof,
         certificate: certificate.value,

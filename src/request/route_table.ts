@@ -1,4 +1,5 @@
 import type { Operation, Route } from '../kernel/context.ts';
+import type { FieldRules } from './field_rules.ts';
 import type { CallParts } from './operation_condition.ts';
 
 /** What the table needs of an operation index. */
@@ -10,6 +11,8 @@ export interface FindsOperations {
 export interface RouteEntry {
   readonly route: Route;
   readonly operations: FindsOperations | null;
+  /** What becomes of fields that are not for the upstream. Absent, null: there are none. */
+  readonly fields?: FieldRules | null;
 }
 
 /** The routes that one authority serves. */
