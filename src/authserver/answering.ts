@@ -1,10 +1,10 @@
-import type { IncomingMessage } from 'node:http';
+import { certificateAbilities } from '../config/authserver_front_proxies.ts';
 import { secondsOf } from '../kernel/clock.ts';
 import type { Answer } from '../net/plain_server.ts';
 import { AccessTokens } from './access_tokens.ts';
 import { clientOfAssertion } from './assertion_client.ts';
 import type { AuthServerOptions, OpenParts } from './authserver.ts';
-import { certificateOf } from './certificate.ts';
+import { createCertificateReader } from './certificate.ts';
 import { checkAssertion } from './client_assertion.ts';
 import { makeEndpoints } from './endpoints.ts';
 import { introspect, revoke } from './introspection.ts';
@@ -26,11 +26,7 @@ export function answerRequests(parts: AnsweringParts): Answer {
   const common = { issuer, store, keys, clients, clock, log };
   const tokens = new AccessTokens({ issuer, keys, store, resourceServers: config.resource_servers, clock });
   const policy = options.issuancePolicy ?? null;
-  const tls = config.listen.tls;
-  const certificates = {
-    asked: tls?.client_certificates === 'optional',
-    authority: tls?.client_certificates === 'optional' && tls.client_ca_file !== undefined,
-  };
+  const certificates = certificateAbilities(config.listen);
   const door = makeDoor({
     issuer,
     grants: supportedGrants(workloads.any),
@@ -60,8 +56,7 @@ export function answerRequests(parts: AnsweringParts): Answer {
     counts,
     publishedKeys: () => keys.published(),
     clientOfAssertion: (assertion) => clientOfAssertion(workloads.readUnverified(assertion), clients.configured),
-    certificateOf: (request: IncomingMessage) =>
-      certificates.asked ? certificateOf(request.socket, { hasAuthority: certificates.authority, now: clock() }) : null,
+    certificateOf: createCertificateReader(config.listen, clock),
     registration: makeRegistration(parts, certificates),
     log,
   });

@@ -2,7 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Answer } from '../net/plain_server.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { AuthServerCounts } from './authserver_metrics.ts';
-import type { PresentedCertificate } from './certificate.ts';
+import type { CertificateReader, PresentedCertificate } from './certificate.ts';
 import { readForm } from './form.ts';
 import { ENDPOINTS, GRANT_TYPES, INNER_GRANTS } from './metadata.ts';
 import type { Door } from './provider.ts';
@@ -19,7 +19,7 @@ export interface EndpointParts {
   readonly publishedKeys: () => Promise<readonly object[]>;
   /** The client that an assertion without `client_id` speaks for; null where none or several could be meant. */
   readonly clientOfAssertion: (assertion: string) => string | null;
-  readonly certificateOf: (request: IncomingMessage) => PresentedCertificate | null;
+  readonly certificateOf: CertificateReader;
   /** Null: nobody can register. */
   readonly registration: RegistrationEndpoint | null;
   readonly log: Log;
@@ -116,26 +116,27 @@ function managed(path: string, registration: RegistrationEndpoint): Endpoint | u
   };
 }
 
-function knock(endpoint: keyof typeof INNER_GRANTS, { door, certificateOf }: EndpointParts): Endpoint {
+function knock(endpoint: keyof typeof INNER_GRANTS, parts: EndpointParts): Endpoint {
   return {
     methods: ['POST'],
     answer: async (request, response) => {
-      const form = await readParameters(request, response);
-      if (form === null) return;
-      form.set('grant_type', INNER_GRANTS[endpoint]);
-      door(request, response, { form, certificate: certificateOf(request) });
+      const knocking = await readKnock(request, response, parts);
+      if (knocking === null) return;
+      knocking.form.set('grant_type', INNER_GRANTS[endpoint]);
+      parts.door(request, response, knocking);
     },
   };
 }
 
 async function askForToken(request: IncomingMessage, response: ServerResponse, parts: EndpointParts): Promise<void> {
-  const form = await readParameters(request, response);
-  if (form === null) return;
+  const knocking = await readKnock(request, response, parts);
+  if (knocking === null) return;
+  const { form } = knocking;
   const grants: readonly string[] = Object.values(INNER_GRANTS);
   if (form.getAll('grant_type').some((grant) => grants.includes(grant)))
     return sendError(response, 400, 'unsupported_grant_type');
   nameClient(form, parts);
-  parts.door(request, response, { form, certificate: parts.certificateOf(request) });
+  parts.door(request, response, knocking);
 }
 
 /** RFC 7523 §2.1: a client that authenticates in no other way need not name itself, since the assertion says who it is. */
@@ -147,13 +148,19 @@ function nameClient(form: URLSearchParams, { clientOfAssertion }: EndpointParts)
   if (clientId !== null) form.set('client_id', clientId);
 }
 
-async function readParameters(request: IncomingMessage, response: ServerResponse): Promise<URLSearchParams | null> {
+/** The form and the certificate of a request; null where it was answered, or the caller went away in the middle. */
+async function readKnock(
+  request: IncomingMessage,
+  response: ServerResponse,
+  { certificateOf }: EndpointParts,
+): Promise<{ form: URLSearchParams; certificate: PresentedCertificate | null } | null> {
   const form = await readForm(request).catch(() => null);
-  // The caller went away in the middle.
   if (form === null) return null;
-  if (form.ok) return form.value;
+  const certificate = certificateOf(request);
+  if (form.ok && certificate.ok) return { form: form.value, certificate: certificate.value };
+  const problem = [form, certificate].flatMap((part) => (part.ok ? [] : [part.problem]));
   response.setHeader('connection', 'close');
-  sendError(response, 400, { error: 'invalid_request', error_description: form.problem });
+  sendError(response, 400, { error: 'invalid_request', error_description: problem.join('; ') });
   return null;
 }
 

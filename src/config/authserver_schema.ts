@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { client, findClientProblems, lifetime, resourceServer } from './authserver_clients.ts';
+import { certificateAbilities, findFrontProxyProblems, frontProxies } from './authserver_front_proxies.ts';
 import { registration } from './authserver_registration.ts';
 import { entrypoint } from './policy_schema.ts';
 import { file, isLoopback, port, redis } from './schema.ts';
@@ -39,6 +40,7 @@ const listen = z.strictObject({
     .describe(
       'Allow plain HTTP off loopback: behind a TLS terminator, or inside a closed network such as a test composition.',
     ),
+  front_proxies: frontProxies,
 });
 
 const admin = z.strictObject({
@@ -175,6 +177,7 @@ type Config = {
 type Issue = (path: (string | number)[], message: string) => void;
 
 function checkListen(config: Config, issue: Issue): void {
+  for (const { path, message } of findFrontProxyProblems(config.listen)) issue(path, message);
   if (!isLoopback(config.listen.address)) {
     if (config.listen.tls === undefined && !config.listen.allow_plaintext) {
       issue(
@@ -195,18 +198,22 @@ function checkListen(config: Config, issue: Issue): void {
   }
 }
 
+const CERTIFICATES_NEEDED = 'needs listen.tls with client_certificates: optional, or listen.front_proxies';
+const AUTHORITY_NEEDED =
+  'tls_client_auth needs listen.tls.client_ca_file, or a front proxy with verifies_chains: true (RFC 8705 §2.1)';
+
 function checkClients(config: Config, issue: Issue): void {
   const seen = new Set<string>();
-  const certificates = config.listen.tls?.client_certificates === 'optional';
+  const certificates = certificateAbilities(config.listen);
   config.clients.forEach((entry, index) => {
     const at = (...path: (string | number)[]) => ['clients', index, ...path];
     for (const { key, message } of findClientProblems(entry)) issue(at(key), message);
-    if (/tls_client_auth$/.test(entry.token_endpoint_auth_method) && !certificates)
-      issue(at('token_endpoint_auth_method'), 'needs listen.tls with client_certificates: optional');
-    else if (entry.tls_client_certificate_bound_access_tokens === true && !certificates)
-      issue(at('tls_client_certificate_bound_access_tokens'), 'needs listen.tls with client_certificates: optional');
-    if (entry.token_endpoint_auth_method === 'tls_client_auth' && config.listen.tls?.client_ca_file === undefined)
-      issue(at('token_endpoint_auth_method'), 'tls_client_auth needs listen.tls.client_ca_file (RFC 8705 §2.1)');
+    if (/tls_client_auth$/.test(entry.token_endpoint_auth_method) && !certificates.asked)
+      issue(at('token_endpoint_auth_method'), CERTIFICATES_NEEDED);
+    else if (entry.tls_client_certificate_bound_access_tokens === true && !certificates.asked)
+      issue(at('tls_client_certificate_bound_access_tokens'), CERTIFICATES_NEEDED);
+    if (entry.token_endpoint_auth_method === 'tls_client_auth' && !certificates.authority)
+      issue(at('token_endpoint_auth_method'), AUTHORITY_NEEDED);
     if (seen.has(entry.client_id)) issue(at('client_id'), 'this client_id is used twice');
     seen.add(entry.client_id);
     entry.job.from_assertion.forEach((name, position) => {

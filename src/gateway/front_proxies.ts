@@ -1,8 +1,7 @@
-import { BlockList } from 'node:net';
 import { parseNetwork } from '../config/network.ts';
 import type { FrontProxyConfig } from '../config/schema.ts';
 import type { CertificateField, CertificateForm } from '../kernel/context.ts';
-import type { FrontProxy } from '../net/front_proxies.ts';
+import { addressList, type FrontProxy } from '../net/front_proxies.ts';
 
 /** The header field of each form, where the configuration names none. */
 const HEADERS: Readonly<Record<CertificateForm, string>> = {
@@ -16,7 +15,7 @@ const HEADERS: Readonly<Record<CertificateForm, string>> = {
 /** Makes the front proxies from the configuration, in its order. */
 export function buildFrontProxies(configured: readonly FrontProxyConfig[]): FrontProxy[] {
   return configured.map(({ addresses, certificate_names: names, client_certificate: form, header }) => ({
-    addresses: addresses === undefined ? null : addressesIn(addresses),
+    addresses: addresses === undefined ? null : addressList(addresses.flatMap((text) => parseNetwork(text) ?? [])),
     // DNS names are compared without case; URIs as they stand.
     names: names?.map((name) => (name.includes(':') ? name : name.toLowerCase())) ?? null,
     certificateField: form === 'none' ? null : fieldOf(form, header),
@@ -25,13 +24,4 @@ export function buildFrontProxies(configured: readonly FrontProxyConfig[]): Fron
 
 function fieldOf(form: CertificateForm, header: string | undefined): CertificateField {
   return { form, name: (header ?? HEADERS[form]).toLowerCase() };
-}
-
-function addressesIn(networks: readonly string[]): BlockList {
-  const list = new BlockList();
-  for (const text of networks) {
-    const network = parseNetwork(text);
-    if (network !== null) list.addSubnet(network.address, network.prefix, network.family);
-  }
-  return list;
 }

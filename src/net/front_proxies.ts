@@ -1,4 +1,4 @@
-import { type BlockList, isIP } from 'node:net';
+import { BlockList, isIP } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import type { CertificateField } from '../kernel/context.ts';
 
@@ -10,6 +10,15 @@ export interface FrontProxy {
   readonly names: readonly string[] | null;
   /** Null: they pass on no certificates. */
   readonly certificateField: CertificateField | null;
+}
+
+/** Addresses and networks, as connections are compared with them. */
+export function addressList(
+  networks: readonly { readonly address: string; readonly prefix: number; readonly family: 'ipv4' | 'ipv6' }[],
+): BlockList {
+  const list = new BlockList();
+  for (const { address, prefix, family } of networks) list.addSubnet(address, prefix, family);
+  return list;
 }
 
 /** The front proxy that a connection comes from: by its address, and by its verified certificate where names are asked for. */

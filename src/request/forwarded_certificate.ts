@@ -3,7 +3,7 @@ import { LRUCache } from 'lru-cache';
 import type { CertificateField, ClientCertificate } from '../kernel/context.ts';
 import { deny } from '../kernel/denial.ts';
 import { type Checked, pass } from '../kernel/result.ts';
-import { CERTIFICATE_FORMS, type ForwardedValue, isByteSequenceList } from './certificate_forms.ts';
+import { CERTIFICATE_FORMS, type ForwardedValue, isByteSequenceList } from '../oauth/certificate_forms.ts';
 
 /** RFC 9440 §2.3. */
 const CHAIN = 'client-cert-chain';

@@ -22,7 +22,7 @@ describe('the configuration of the authorization server', () => {
   it('the smallest one is enough, with defaults that are safe', () => {
     expect(parseAuthServerConfig(CONFIG, '/srv')).toEqual({
       version: 1,
-      listen: { address: '127.0.0.1', port: 9100, allow_plaintext: false },
+      listen: { address: '127.0.0.1', port: 9100, allow_plaintext: false, front_proxies: [] },
       signing_keys_file: '/srv/keys.json',
       signing_keys: { rotate_after_seconds: 2_592_000, announce_seconds: 3600 },
       storage: {},

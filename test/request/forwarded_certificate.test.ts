@@ -2,7 +2,7 @@ import { X509Certificate } from 'node:crypto';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { CertificateField, CertificateForm } from '../../src/kernel/context.ts';
-import { isByteSequenceList } from '../../src/request/certificate_forms.ts';
+import { isByteSequenceList } from '../../src/oauth/certificate_forms.ts';
 import { readForwardedCertificate } from '../../src/request/forwarded_certificate.ts';
 import { makeCertificate, thumbprintOf } from '../support/certificate.ts';
 import { outcomeOf, valueOfPassed } from './fixtures.ts';

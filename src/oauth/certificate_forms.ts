@@ -1,5 +1,5 @@
 import type { CertificateForm } from '../kernel/context.ts';
-import { type Parsed, parsed, unparsed } from '../oauth/parsed.ts';
+import { type Parsed, parsed, unparsed } from './parsed.ts';
 
 /** What a field value says: the certificate (DER), its SHA-256, or both; both null: that the caller showed none. */
 export interface ForwardedValue {

@@ -1,0 +1,61 @@
+import { z } from 'zod';
+import { type CertificateProblem, findCertificateProblems } from './certificate_rules.ts';
+import { parseNetwork } from './network.ts';
+
+/** Proxies that end the TLS of clients in front of the authorization server. Who they are is written as for the gateway. */
+export const frontProxies = z
+  .array(
+    z.strictObject({
+      addresses: z
+        .array(
+          z.string().refine((text) => parseNetwork(text) !== null, {
+            error: 'expected an address or a network such as 10.0.0.0/8',
+          }),
+        )
+        .min(1)
+        .optional()
+        .describe('Where the proxies connect from. Absent: from anywhere, then certificate_names is needed.'),
+      certificate_names: z
+        .array(z.string().regex(/^[\x21-\x7e]{1,1024}$/, 'expected a DNS name or a URI'))
+        .min(1)
+        .optional()
+        .describe(
+          'DNS names or URIs, one of which the TLS certificate of the proxy itself must carry (subjectAltName); it must chain to client_ca_file.',
+        ),
+      verifies_chains: z
+        .boolean()
+        .default(false)
+        .describe(
+          'Whether the proxy passes on only certificates that chain to the CA of the clients: without, certificates from it do for self_signed_tls_client_auth and binding, not for tls_client_auth.',
+        ),
+    }),
+  )
+  .max(64)
+  .default([])
+  .describe(
+    'Proxies in front that end the TLS of clients and say in Client-Cert (RFC 9440) which certificate these showed; the first entry that a connection fits counts. From everybody else the field is nothing.',
+  );
+
+/** One kind of front proxy. */
+export type AuthServerFrontProxyConfig = z.output<typeof frontProxies>[number];
+
+interface Listen {
+  readonly tls?: { readonly client_certificates: string; readonly client_ca_file?: string | undefined } | undefined;
+  readonly front_proxies: readonly AuthServerFrontProxyConfig[];
+}
+
+/** What does not fit together, by the rules of the gateway. */
+export function findFrontProxyProblems({ tls, front_proxies: proxies }: Listen): CertificateProblem[] {
+  const passing = proxies.map((proxy) => ({ ...proxy, client_certificate: 'client_cert' }));
+  return findCertificateProblems({ listen: { tls, front_proxies: passing }, routes: [] });
+}
+
+/** Whether clients can show certificates, and whether any of them is known to chain to a CA. */
+export function certificateAbilities({ tls, front_proxies: proxies }: Listen): { asked: boolean; authority: boolean } {
+  const direct = tls?.client_certificates === 'optional';
+  return {
+    asked: direct || proxies.length > 0,
+    authority:
+      (direct && tls?.client_ca_file !== undefined) || proxies.some(({ verifies_chains: verifies }) => verifies),
+  };
+}
