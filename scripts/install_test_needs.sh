@@ -3,8 +3,8 @@
 # a service that a package brings is not left running.
 set -eu
 
-# Program, and its package for apt-get, dnf, apk and brew.
-NEEDS="redis-server:redis-server:redis:redis:redis nginx:nginx-light:nginx:nginx:nginx haproxy:haproxy:haproxy:haproxy:haproxy"
+# Program, and its packages (with commas between them) for apt-get, dnf, apk and brew.
+NEEDS="redis-server:redis-server:redis:redis:redis nginx:nginx-light,libnginx-mod-stream:nginx,nginx-mod-stream:nginx,nginx-mod-stream:nginx haproxy:haproxy:haproxy:haproxy:haproxy"
 PATH="$PATH:/usr/sbin:/usr/local/sbin"
 
 missing() {
@@ -15,7 +15,7 @@ missing() {
 
 # The packages of what is missing; $1: which field.
 packages() {
-  missing | cut -d: -f"$1" | tr '\n' ' '
+  missing | cut -d: -f"$1" | tr '\n,' '  '
 }
 
 programs=$(packages 1)

@@ -129,9 +129,10 @@ interface Page {
 }
 
 async function answer(request: IncomingMessage, { address, view, api }: Answering): Promise<Page> {
-  // A page of another site must not read this port by giving its own name our address (DNS rebinding).
-  if (isLoopbackAddress(address) && !isTrustedHost(request.headers.host)) return words(421, 'unknown host');
   const [path = ''] = (request.url ?? '').split('?', 1);
+  // A page of another site must not read this port by giving its own name our address (DNS rebinding).
+  const trusted = isTrustedHost(request.headers.host) || isHealthCheck(request, path);
+  if (isLoopbackAddress(address) && !trusted) return words(421, 'unknown host');
   const show = PAGES[path];
   const answered = show === undefined ? api(request, path) : null;
   if (answered !== null) return pageOf(await answered);
@@ -139,6 +140,11 @@ async function answer(request: IncomingMessage, { address, view, api }: Answerin
   if (request.method !== 'GET' && request.method !== 'HEAD')
     return words(405, 'only GET and HEAD', { Allow: 'GET, HEAD' });
   return inTime(show(view));
+}
+
+/** HTTP/1.0 without Host, as load balancers send it on the same machine, and no browser ever. */
+function isHealthCheck({ headers: { host } }: IncomingMessage, path: string): boolean {
+  return host === undefined && (path === '/readyz' || path === '/livez');
 }
 
 const PAGES: Readonly<Record<string, (view: AdminView) => MaybePromise<Page>>> = Object.assign(Object.create(null), {

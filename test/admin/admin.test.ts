@@ -4,6 +4,7 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { type AdminView, type RunningAdmin, startAdmin } from '../../src/admin/admin.ts';
 import { isLoopbackAddress, isTrustedHost } from '../../src/admin/host.ts';
 import { createLog } from '../../src/telemetry/log.ts';
+import { connectRaw } from '../support/raw_connection.ts';
 
 const open: RunningAdmin[] = [];
 
@@ -134,6 +135,20 @@ describe('startAdmin', () => {
     }
     for (const host of [`127.0.0.1:${port}`, `localhost:${port}`, 'LOCALHOST', `[::1]:${port}`]) {
       expect((await ask(admin.origin, '/metrics', { headers: { host } })).status, host).toBe(200);
+    }
+  });
+
+  it('health checks of load balancers come over HTTP/1.0 without Host: /readyz and /livez, nothing else', async () => {
+    const { port } = await start();
+    for (const [path, status] of [
+      ['/readyz', 200],
+      ['/livez', 200],
+      ['/metrics', 421],
+    ] as const) {
+      const connection = await connectRaw(port);
+      connection.send(`GET ${path} HTTP/1.0\r\n\r\n`);
+      await connection.closed();
+      expect(connection.answers[0]?.status, path).toBe(status);
     }
   });
 

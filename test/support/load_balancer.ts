@@ -15,12 +15,28 @@ const READY_MS = 10_000;
 /** Where distributions put programs that are not for everybody. */
 const PATH = `${process.env['PATH']}:/usr/sbin:/usr/local/sbin`;
 
+/** Starts a load balancer with a whole configuration file, such as one of a guide. */
+export function startFromFile(port: number, program: 'nginx' | 'haproxy', text: string): Promise<LoadBalancer> {
+  return start(port, program, (folder) => {
+    const file = join(folder, `${program}.conf`);
+    if (program === 'haproxy') {
+      writeFileSync(file, text);
+      return ['-db', '-q', '-f', file];
+    }
+    // What distributions compile in belongs to root.
+    writeFileSync(file, text.replace(/^http \{$/m, `http {\n${temporaryPaths(folder).join('\n')}`));
+    return ['-e', 'stderr', '-c', file, '-g', `daemon off; pid ${join(folder, 'nginx.pid')};`];
+  });
+}
+
+function temporaryPaths(folder: string): string[] {
+  return ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map((kind) => `${kind}_temp_path ${join(folder, kind)};`);
+}
+
 /** Starts nginx: `server` is what stands in its server block, `http` what stands beside it. */
 export function startNginx(port: number, server: string, http = '', listen = ''): Promise<LoadBalancer> {
   return start(port, 'nginx', (folder) => {
-    const paths = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map(
-      (kind) => `${kind}_temp_path ${join(folder, kind)};`,
-    );
+    const paths = temporaryPaths(folder);
     const file = join(folder, 'nginx.conf');
     writeFileSync(
       file,
