@@ -33,8 +33,6 @@ export interface CallContext {
 const CONTINUE_MS = 1500;
 /** Milliseconds and times for what is still coming when the answer is through. */
 const DRAIN_MS = 2000;
-/** A clock that is further away than this is why a proof was refused. */
-const SKEW_MS = 2000;
 /** RFC 9110 §9.2.2: may be sent again when a connection that was kept broke before an answer. */
 const IDEMPOTENT: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS', 'PUT', 'DELETE']);
 
@@ -92,11 +90,8 @@ async function send(call: Call, context: CallContext, attempt: Attempt): Promise
     return again ? attemptOnce(call, context, attempt) : first;
   }
   const { answer: refusal, bodyBegun, outgoing } = first;
-  if (refusal.statusCode !== 401 || (bodyBegun && attempt.body.kind === 'streamed')) return first;
-  const challenge = String(refusal.headers['www-authenticate']);
-  const nonce = /\buse_dpop_nonce\b/.test(challenge) && refusal.headers['dpop-nonce'] !== undefined; // RFC 9449 §9
-  const skew = /\binvalid_dpop_proof\b/.test(challenge) && Math.abs(gateway.memory.offsetMs - offsetBefore) > SKEW_MS;
-  if (!nonce && !skew) return first;
+  if (bodyBegun && attempt.body.kind === 'streamed') return first;
+  if (!gateway.wantsAnotherProof(refusal, offsetBefore)) return first;
   // Its connection can be used again only when nothing of a body is owed to it.
   if (attempt.body.kind === 'streamed') outgoing.destroy();
   else refusal.resume();
@@ -155,7 +150,7 @@ function answer(
   // The tool hung up, or sent what is no HTTP behind its request, while the gateway answered.
   if (response.destroyed) return void outgoing.destroy();
   const status = incoming.statusCode ?? 0;
-  if (status === 401 && /\binvalid_token\b/.test(String(incoming.headers['www-authenticate']))) api.token.spoil(token);
+  if (refusesToken(incoming)) api.token.spoil(token);
   const method = String(request.method);
   problemIn(incoming, (problem) => notices.refusal({ api: api.name, method, target, problem, token }));
   // Something of the tool's body is not read yet: what follows it is no request of its own.
@@ -176,6 +171,11 @@ function answer(
       cut(request);
     } else if (unread) drain(request, outgoing);
   });
+}
+
+/** Whether the gateway says that the token is no good any more (RFC 6750 §3.1). */
+export function refusesToken({ statusCode, headers }: IncomingMessage): boolean {
+  return statusCode === 401 && /\binvalid_token\b/.test(String(headers['www-authenticate']));
 }
 
 /** A reset is no end: to a tool that speaks HTTP/1.0 the end of the connection would be the end of the answer. */

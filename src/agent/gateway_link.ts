@@ -27,6 +27,8 @@ export interface GatewayRequest {
 
 /** Connections to one gateway at a time; more requests wait for one. */
 const CONNECTIONS = 256;
+/** A clock that is further away than this, in milliseconds, is why a proof was refused. */
+const SKEW_MS = 2000;
 /** Milliseconds that an idle connection is kept: shorter than servers keep theirs, so that none is used that is just being closed. */
 const IDLE_CONNECTION_MS = 4000;
 
@@ -92,6 +94,14 @@ export class GatewayLink {
     // Node.js joins two of them with a comma, which is no NQCHAR's neighbour in one nonce.
     const single = typeof nonce === 'string' && !nonce.includes(', ') ? nonce : null;
     return this.memory.learn({ nonce: single, date, sentAt, receivedAt: this.clock() });
+  }
+
+  /** Whether another proof may do better: the gateway asks for a nonce (RFC 9449 §9), or its clock was found to be another since `offsetBefore`. */
+  wantsAnotherProof({ statusCode, headers }: http.IncomingMessage, offsetBefore: number): boolean {
+    if (statusCode !== 401) return false;
+    const challenge = String(headers['www-authenticate']);
+    if (/\buse_dpop_nonce\b/.test(challenge)) return headers['dpop-nonce'] !== undefined;
+    return /\binvalid_dpop_proof\b/.test(challenge) && Math.abs(this.memory.offsetMs - offsetBefore) > SKEW_MS;
   }
 
   close(): void {

@@ -3,7 +3,7 @@ import type { Socket } from 'node:net';
 import { type Duplex, pipeline } from 'node:stream';
 import type { IssuedToken } from '../oauth/client_credentials.ts';
 import type { Api } from './api.ts';
-import type { CallContext } from './exchange.ts';
+import { type CallContext, refusesToken } from './exchange.ts';
 import { answerFields, upgradeFields } from './fields.ts';
 import { problemIn } from './problem.ts';
 import { refuseOnSocket } from './refusal.ts';
@@ -45,9 +45,9 @@ async function exchange(call: UpgradeCall, context: CallContext): Promise<void> 
     return null;
   });
   if (token === null) return refuseOnSocket(socket, 'token_unavailable');
+  const offsetBefore = api.gateway.memory.offsetMs;
   let outcome = await open(call, context, token);
-  // RFC 9449 §9: once more with the nonce.
-  if (outcome.kind === 'answer' && asksForNonce(outcome.answer)) {
+  if (outcome.kind === 'answer' && api.gateway.wantsAnotherProof(outcome.answer, offsetBefore)) {
     outcome.outgoing.destroy();
     outcome = await open(call, context, token);
   }
@@ -87,11 +87,6 @@ async function open(
   });
 }
 
-function asksForNonce({ statusCode, headers }: IncomingMessage): boolean {
-  const challenge = String(headers['www-authenticate']);
-  return statusCode === 401 && /\buse_dpop_nonce\b/.test(challenge) && headers['dpop-nonce'] !== undefined;
-}
-
 function abandon(outcome: Outcome): void {
   if (outcome.kind === 'switched') outcome.upstream.destroy();
   if (outcome.kind === 'answer') outcome.outgoing.destroy();
@@ -124,6 +119,7 @@ function passRefusal(
   { notices }: CallContext,
   { answer, outgoing, token }: Extract<Outcome, { kind: 'answer' }> & { token: IssuedToken },
 ): void {
+  if (refusesToken(answer)) api.token.spoil(token);
   problemIn(answer, (problem) => notices.refusal({ api: api.name, method: 'GET', target, problem, token }));
   const response = new ServerResponse(request);
   response.shouldKeepAlive = false;

@@ -159,6 +159,28 @@ describe('WebSocket', () => {
     await closed;
   });
 
+  it.each([-90, 75])(
+    'a clock that is %i seconds away is learned from Date, and the handshake is made anew',
+    async (away) => {
+      gateway.on('upgrade', (request, socket) => {
+        const { iat } = decodeJwt(String(request.headers['dpop']));
+        proofs.push(String(iat));
+        const date = new Date(Date.now() + away * 1000).toUTCString();
+        if (Math.abs(Number(iat) - (Date.now() / 1000 + away)) < 5)
+          return void socket.write(
+            'HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nhello',
+          );
+        socket.end(
+          `HTTP/1.1 401 Unauthorized\r\nDate: ${date}\r\nWWW-Authenticate: DPoP error="invalid_dpop_proof"\r\nContent-Length: 0\r\nConnection: close\r\n\r\n`,
+        );
+      });
+      const { socket, until } = upgrade();
+      await until('hello');
+      expect(proofs).toHaveLength(2);
+      socket.destroy();
+    },
+  );
+
   it('a refusal of the gateway is passed on and told', async () => {
     const body = JSON.stringify({ title: 'No', status: 403, reason: 'policy.denied', decision_id: 'd-1' });
     gateway.on('upgrade', (_request, socket) => {
