@@ -10,7 +10,7 @@ import { startGateway } from './contenders/gateway.ts';
 import { type IssuerEndpoints, startIssuer } from './contenders/gateway_variants.ts';
 import { startUpstream } from './contenders/nginx.ts';
 import { shareCores } from './cores.ts';
-import { flood } from './floods/flood.ts';
+import { beginFlood } from './floods/flood.ts';
 import { FLOODS, type Flood } from './floods/kinds.ts';
 import { describeFloods, type Sample } from './floods/page.ts';
 import { type LoadResult, sendAll } from './load.ts';
@@ -21,13 +21,13 @@ import { type Caller, makeCallers, makeRequests } from './requests.ts';
 const { values: given } = parseArgs({
   options: { rounds: { type: 'string' }, rate: { type: 'string' }, only: { type: 'string' } },
 });
-const ROUNDS = Number(given.rounds ?? 5);
+const ROUNDS = Number(given.rounds ?? 3);
 const FLOOD_RATE = Number(given.rate ?? 1000);
 /** Of a flood that is sent as fast as it is answered. */
 const FLOOD_CONNECTIONS = 64;
 const HONEST_RATE = 200;
 const HONEST_CONNECTIONS = 16;
-const SECONDS = 3;
+const SECONDS = 2;
 const OPAQUE_CALLERS = 20;
 /** Milliseconds that the issuer takes for an answer about a token. */
 const ISSUER_DELAY_MS = 10;
@@ -46,7 +46,7 @@ async function main(): Promise<void> {
   const place = new Place();
   try {
     const scene = await start(place);
-    await measureHonest(scene, HONEST_RATE * 10); // Warm.
+    await measureHonest(scene, await makeHonest(scene, HONEST_RATE * 10)); // Warm.
     const chosen = FLOODS.filter(({ name }) => given.only === undefined || name.includes(given.only));
     const samples: Sample[] = [];
     for (let round = 0; round < ROUNDS; round++) {
@@ -97,27 +97,37 @@ async function start(place: Place): Promise<Scene> {
 }
 
 /** Half of the requests come with a JWT, half with opaque tokens. */
-async function measureHonest({ gateway, honest }: Scene, count = HONEST_RATE * SECONDS): Promise<LoadResult> {
+function makeHonest({ honest }: Scene, count = HONEST_RATE * SECONDS): Promise<Buffer[]> {
   const [jwtCaller, ...opaque] = honest as [Caller, ...Caller[]];
-  const requests = await makeRequests(
+  return makeRequests(
     opaque.flatMap((caller) => [jwtCaller, caller]),
     'get',
     count,
   );
-  return sendAll(requests, { port: gateway.program.port, connections: HONEST_CONNECTIONS, rate: HONEST_RATE });
 }
 
-/** Honest traffic alone, then the same beside a flood that lasts as long. */
+/** @throws Error when one of them is not answered 200 */
+async function measureHonest({ gateway }: Scene, requests: readonly Buffer[]): Promise<LoadResult> {
+  const { port } = gateway.program;
+  const result = await sendAll(requests, { port, connections: HONEST_CONNECTIONS, rate: HONEST_RATE });
+  const others = [...result.statuses].filter(([status]) => status !== 200);
+  if (others.length > 0) throw new Error(`honest requests were answered with ${JSON.stringify(others)}`);
+  return result;
+}
+
+/** Honest traffic alone, then the same beside a flood that has begun before and lasts longer. */
 async function sample(scene: Scene, one: Flood, rate: number | undefined): Promise<Sample> {
-  const quiet = await measureHonest(scene);
+  const quiet = await measureHonest(scene, await makeHonest(scene));
   const [caller] = scene.honest as [Caller];
-  const asked = await countsOf(scene.issuer);
   const options = { port: scene.gateway.program.port, connections: FLOOD_CONNECTIONS, rate };
-  // As fast as it is answered: made larger than it can become, and cut where the honest requests are through.
-  const requests = await one.make(caller, (rate ?? FLOOD_RATE) * (SECONDS + 1));
-  const flooding = flood(requests, options);
-  const flooded = await measureHonest(scene);
-  const { statuses, seconds } = await flooding;
+  const [honest, requests] = await Promise.all([
+    makeHonest(scene),
+    one.make(caller, (rate ?? FLOOD_RATE) * (SECONDS + 1)),
+  ]);
+  const asked = await countsOf(scene.issuer);
+  const flooding = await beginFlood(requests, options);
+  const flooded = await measureHonest(scene, honest);
+  const { statuses, seconds } = await flooding.result;
   const unexpected = [...statuses.keys()].filter((status) => status !== one.status && status !== 503);
   if (unexpected.length > 0) throw new Error(`${one.name}: answered with ${unexpected}`);
   const after = await countsOf(scene.issuer);

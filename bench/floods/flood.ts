@@ -17,18 +17,30 @@ export interface FloodResult {
   readonly statuses: ReadonlyMap<number, number>;
 }
 
-/** Sends a flood. @throws Error when a connection is closed */
-export async function flood(requests: readonly Buffer[], options: FloodOptions): Promise<FloodResult> {
+/** A flood that has begun. */
+export interface Flooding {
+  readonly result: Promise<FloodResult>;
+}
+
+/** Milliseconds after which a flood that has begun is one. */
+const SETTLED_MS = 200;
+
+/** Begins to send a flood; when this resolves it is under way. */
+export async function beginFlood(requests: readonly Buffer[], options: FloodOptions): Promise<Flooding> {
   const worker = new Worker(new URL(import.meta.url), { workerData: { requests, options } });
-  const [result] = (await once(worker, 'message')) as [FloodResult];
-  await worker.terminate();
-  return result;
+  await once(worker, 'message');
+  const result = once(worker, 'message').then(async ([told]) => {
+    await worker.terminate();
+    return told as FloodResult;
+  });
+  return { result };
 }
 
 if (!isMainThread && workerData?.options !== undefined) {
   const { requests, options } = workerData as { requests: readonly Uint8Array[]; options: FloodOptions };
   const bytes = requests.map(({ buffer, byteOffset, length }) => Buffer.from(buffer, byteOffset, length));
   const { rate, ...rest } = options;
+  setTimeout(() => parentPort?.postMessage('under way'), SETTLED_MS);
   const { seconds, statuses } = await sendAll(bytes, rate === undefined ? rest : { ...rest, rate });
   parentPort?.postMessage({ seconds, statuses });
 }

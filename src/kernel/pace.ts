@@ -2,8 +2,10 @@ import { FairQueue } from './fair_queue.ts';
 
 /** How fast something may go, and what waits meanwhile. */
 export interface PaceOptions {
-  /** How many in a second; also how many may have been saved up. */
+  /** How many in a second. */
   readonly perSecond: number;
+  /** How many at once, after a quiet while. */
+  readonly burst: number;
   /** How long one waits at most, in milliseconds. */
   readonly waitMs: number;
   /** How many may wait: each costs a promise and what it holds. */
@@ -31,7 +33,7 @@ export class Pace {
 
   constructor(options: PaceOptions) {
     this.#options = options;
-    this.#credit = options.perSecond;
+    this.#credit = options.burst;
   }
 
   /** How many wait. */
@@ -76,8 +78,8 @@ export class Pace {
   }
 
   #earn(now: number): void {
-    const { perSecond } = this.#options;
-    this.#credit = Math.min(perSecond, this.#credit + ((now - this.#creditAt) * perSecond) / 1000);
+    const { perSecond, burst } = this.#options;
+    this.#credit = Math.min(burst, this.#credit + ((now - this.#creditAt) * perSecond) / 1000);
     this.#creditAt = now;
   }
 

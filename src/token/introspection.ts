@@ -23,6 +23,8 @@ const MAX_KNOWN = 10_000;
 /** The part of the time for an answer that may be waited for a turn: who has waited longer could not be answered any more. */
 const WAIT = 0.5;
 const MAX_WAITING = 1024;
+/** The part of the questions of a second that may be asked at once, after a quiet while. */
+const BURST = 0.1;
 
 /** What is needed to ask one issuer about tokens. */
 export interface IntrospectionOptions {
@@ -71,7 +73,8 @@ export class Introspection {
     this.#places = new Places(config.connections);
     this.#timeoutMs = config.timeout_ms;
     const { new_tokens_per_second: perSecond, timeout_ms: timeoutMs } = config;
-    this.#pace = new Pace({ perSecond, waitMs: timeoutMs * WAIT, maxWaiting: MAX_WAITING });
+    const burst = Math.ceil(perSecond * BURST);
+    this.#pace = new Pace({ perSecond, burst, waitMs: timeoutMs * WAIT, maxWaiting: MAX_WAITING });
     this.#clock = clock;
     this.#outages = new OutageLog({ log, clock, fields: { issuer }, subject: 'introspection' });
     this.#unavailable = `no answer about the token from ${issuer}`;

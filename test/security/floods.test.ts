@@ -206,3 +206,27 @@ describe('a flood', () => {
     expect(server.jwksRequests).toBe(2);
   });
 });
+
+describe('one question for two callers', () => {
+  it('RFC 7662 §4: the same opaque token at the same moment: who holds its key passes, who only has the token does not', async () => {
+    const [, token = ''] = tokens;
+    const thief = await TestJob.create();
+    const before = { questions, upstream: upstream.requests.length };
+    const calls = await Promise.all(
+      Array.from({ length: 20 }, async (_, index) => {
+        const caller = index % 2 === 0 ? job : thief;
+        return { caller, headers: await caller.headers('GET', gateway.origin + PATH, token) };
+      }),
+    );
+    const answers = await Promise.all(
+      calls.map(async ({ caller, headers }) => ({ caller, answer: await send(headers, PATH, agent) })),
+    );
+    for (const { caller, answer } of answers) {
+      expect(answer.reason).toBe(caller === job ? null : 'proof.key_mismatch');
+    }
+    expect(questions - before.questions).toBeLessThan(20);
+    expect(upstream.requests.length - before.upstream).toBe(10);
+    records += 20;
+    expect(await gateway.records(records)).toHaveLength(records);
+  });
+});
