@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { exportJWK, generateKeyPair, type JWK, SignJWT } from 'jose';
+import { CompactSign, exportJWK, generateKeyPair, type JWK, type JWTHeaderParameters } from 'jose';
 import { stringify } from 'yaml';
 import { startAuthServer } from '../../src/authserver/authserver.ts';
 import { type RunningBroker, startBroker } from '../../src/broker/broker.ts';
@@ -42,15 +42,27 @@ export class CiSystem {
     this.jwks = jwks;
   }
 
-  static async create(): Promise<CiSystem> {
+  static async create(kid = 'ci-1'): Promise<CiSystem> {
     const { privateKey, publicKey } = await generateKeyPair('RS256', { extractable: true });
     return new CiSystem(privateKey, {
-      keys: [{ ...(await exportJWK(publicKey)), kid: 'ci-1', alg: 'RS256', use: 'sig' }],
+      keys: [{ ...(await exportJWK(publicKey)), kid, alg: 'RS256', use: 'sig' }],
+    });
+  }
+
+  /** Signs any payload under any header with the key of this system, also such as no CI system would. */
+  sign(payload: string, header: JWTHeaderParameters): Promise<string> {
+    return new CompactSign(new TextEncoder().encode(payload)).setProtectedHeader(header).sign(this.#key, {
+      crit: { exp: true },
     });
   }
 
   /** An identity token of a run, with what differs. */
   token(changes: Record<string, unknown> = {}): Promise<string> {
+    return this.sign(JSON.stringify(CiSystem.claims(changes)), { alg: 'RS256', kid: 'ci-1', typ: 'JWT' });
+  }
+
+  /** What such a token says; a member that is undefined is left out. */
+  static claims(changes: Record<string, unknown> = {}): Record<string, unknown> {
     const now = Math.floor(Date.now() / 1000);
     const claims = {
       iss: CI_ISSUER,
@@ -74,8 +86,7 @@ export class CiSystem {
       runner_environment: 'github-hosted',
       ...changes,
     };
-    const kept = Object.fromEntries(Object.entries(claims).filter(([, value]) => value !== undefined));
-    return new SignJWT(kept).setProtectedHeader({ alg: 'RS256', kid: 'ci-1', typ: 'JWT' }).sign(this.#key);
+    return Object.fromEntries(Object.entries(claims).filter(([, value]) => value !== undefined));
   }
 }
 
