@@ -20,7 +20,8 @@ export function viewOf(parts: ViewParts): AdminView {
   const { counts, store } = parts;
   const metrics = createFamilyMetrics(parts.version, authserverFamilies(counts));
   const askStorage = async (): Promise<string | null> => {
-    const problem = await store.lostAt().then(
+    // A read, whatever it finds; and whether the last writes may be gone, so that it is noticed while nobody asks for a token.
+    const problem = await Promise.all([store.get('secret', 'dpop_nonce'), store.lostAt()]).then(
       () => null,
       (error: Error) => error.message,
     );

@@ -4,7 +4,9 @@ import http from 'node:http';
 import https from 'node:https';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import fc from 'fast-check';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { createCertificateReader } from '../../src/authserver/certificate.ts';
 import { parseAuthServerConfig } from '../../src/config/load_authserver.ts';
 import { claimsOf, RESOURCE, startTestServer, type TestServer } from '../authserver/fixture.ts';
 import { makeCertificate, type TestCertificate, thumbprintOf } from '../support/certificate.ts';
@@ -222,6 +224,41 @@ describe('RFC 9440 §4: what others send is nothing', () => {
     ])
       expect(await ask('self', fields)).toMatchObject({ status: 400, body: { error: 'invalid_request' } });
   });
+});
+
+it('RFC 9440 §2.1: whatever stands in the field of a proxy, it is a certificate or a problem, and the problem holds nothing of it', () => {
+  const listen = parseAuthServerConfig(
+    { version: 1, signing_keys_file: 'k.json', listen: { front_proxies: [HERE] }, clients: [self()] },
+    folder,
+  ).listen;
+  const read = createCertificateReader(listen, Date.now);
+  const good = fieldOf(selfSigned);
+  const value = fc.oneof(
+    fc.string({ unit: 'binary', maxLength: 40 }),
+    fc.base64String().map((text) => `:${text}:`),
+    fc
+      .tuple(fc.nat(good.length), fc.string({ maxLength: 3 }))
+      .map(([at, put]) => good.slice(0, at) + put + good.slice(at + 1)),
+    fc.constant(good),
+  );
+  const name = fc.constantFrom('Client-Cert', 'client-cert', 'CLIENT-CERT', 'Client_Cert', 'Client-Cert-Chain', 'X');
+  fc.assert(
+    fc.property(fc.array(fc.tuple(name, value), { maxLength: 3 }), (fields) => {
+      const request = {
+        socket: { remoteAddress: '127.0.0.1' },
+        rawHeaders: fields.flat(),
+      } as unknown as http.IncomingMessage;
+      const answer = read(request);
+      const given = fields.filter(([one]) => one.toLowerCase() === 'client-cert');
+      if (answer.ok && answer.value !== null)
+        expect(given.map(([, text]) => text)).toEqual([
+          fieldOf({ ...selfSigned, cert: answer.value.certificate.toString() }),
+        ]);
+      if (answer.ok && answer.value === null) expect(given).toEqual([]);
+      if (!answer.ok) expect(answer.problem).toMatch(/^Client-Cert(-Chain)? is (repeated|malformed)$/);
+    }),
+    { numRuns: 500 },
+  );
 });
 
 describe('a proxy that is known by its own certificate', () => {
