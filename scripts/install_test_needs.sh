@@ -1,10 +1,10 @@
 #!/bin/sh
-# Installs what the tests need beside npm packages: redis-server, nginx and haproxy. The tests start their own servers on loopback;
+# Installs what the tests need beside npm packages: redis-server, nginx, haproxy and openssl. The tests start their own servers on loopback;
 # a service that a package brings is not left running.
 set -eu
 
 # Program, and its packages (with commas between them) for apt-get, dnf, apk and brew.
-NEEDS="redis-server:redis-server:redis:redis:redis nginx:nginx-light,libnginx-mod-stream:nginx,nginx-mod-stream:nginx,nginx-mod-stream:nginx haproxy:haproxy:haproxy:haproxy:haproxy"
+NEEDS="redis-server:redis-server:redis:redis:redis nginx:nginx-light,libnginx-mod-stream:nginx,nginx-mod-stream:nginx,nginx-mod-stream:nginx haproxy:haproxy:haproxy:haproxy:haproxy openssl:openssl:openssl:openssl:openssl"
 PATH="$PATH:/usr/sbin:/usr/local/sbin"
 
 missing() {
@@ -20,7 +20,7 @@ packages() {
 
 programs=$(packages 1)
 if [ -z "$programs" ]; then
-  echo "redis-server, nginx and haproxy are there"
+  echo "redis-server, nginx, haproxy and openssl are there"
   exit 0
 fi
 

@@ -22,6 +22,11 @@ const INSPECT_EVERY_MS = 1000;
 /** After this many looks in a row without an answer, the connection is given up. One may fall into a pause of this process. */
 const MAX_FAILED_LOOKS = 2;
 
+/** Milliseconds that one look may take: a command that the client lost must not be waited for. */
+const LOOK_TIMEOUT_MS = 5000;
+/** After so many looks without a connection, or a sign of an attempt at one, another client is made. */
+const MAX_IDLE_LOOKS = 10;
+
 const FIRST = 1;
 const USED = 0;
 
@@ -44,7 +49,7 @@ const CLUSTER_BUCKETS = [...'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxy
  * seen: at once with a new connection, within a second inside a cluster.
  */
 export class RedisReplayStore implements ReplayStore {
-  readonly #client: Redis | Cluster;
+  #client: Redis | Cluster;
   readonly #options: RedisReplayOptions;
   readonly #horizon: ReplayHorizon;
   readonly #witness: RedisWitness;
@@ -57,6 +62,7 @@ export class RedisReplayStore implements ReplayStore {
   #inspected = false;
   #inspecting = false;
   #failedLooks = 0;
+  #idleLooks = 0;
   #closed = false;
   #problem = 'not connected yet';
 
@@ -66,11 +72,7 @@ export class RedisReplayStore implements ReplayStore {
     this.#horizon = new ReplayHorizon(longestMs);
     const buckets = redis.cluster === undefined ? [''] : CLUSTER_BUCKETS;
     this.#witness = new RedisWitness({ horizon: this.#horizon, clock, allowEviction: redis.allow_eviction, buckets });
-    this.#client = connectRedis(redis);
-    this.#client.on('error', (error: Error) => this.#doubt(error.message));
-    this.#client.on('close', () => this.#doubt(this.#inspected ? 'connection lost' : this.#problem));
-    this.#client.on('+node', () => this.#doubt('a node of the cluster is new'));
-    this.#client.on('ready', () => void this.#inspect());
+    this.#client = this.#makeClient();
     this.#started.promise.catch(() => {}); // Whoever waits in start() hears of it; nobody has to.
   }
 
@@ -80,7 +82,7 @@ export class RedisReplayStore implements ReplayStore {
     const bound = setTimeout(() => {
       reject(new Error(`replay.redis: ${where} was not ready within ${START_TIMEOUT_MS} ms: ${this.#problem}`));
     }, START_TIMEOUT_MS);
-    this.#timer = setInterval(() => void this.#inspect(), INSPECT_EVERY_MS).unref();
+    this.#timer = setInterval(() => this.#look(), INSPECT_EVERY_MS).unref();
     this.#client.connect().catch(() => {}); // It tries again by itself; what went wrong is in #problem.
     try {
       await promise;
@@ -148,8 +150,32 @@ export class RedisReplayStore implements ReplayStore {
     return this.#count('unavailable');
   }
 
+  #makeClient(): Redis | Cluster {
+    const client = connectRedis(this.#options.redis);
+    client.on('error', (error: Error) => this.#doubt(error.message));
+    client.on('close', () => this.#doubt(this.#inspected ? 'connection lost' : this.#problem));
+    client.on('+node', () => this.#doubt('a node of the cluster is new'));
+    client.on('ready', () => void this.#inspect());
+    return client;
+  }
+
+  /** Inspects; and where the client neither has a connection nor tries to get one, puts another in its place. */
+  #look(): void {
+    const idle = this.#client.status !== 'ready' && !this.#closed;
+    this.#idleLooks = idle ? this.#idleLooks + 1 : 0;
+    if (this.#idleLooks < MAX_IDLE_LOOKS) return void this.#inspect();
+    const idler = this.#client;
+    idler.removeAllListeners();
+    idler.on('error', () => {});
+    idler.disconnect();
+    this.#doubt(`the client did nothing, its state was ${idler.status}`);
+    this.#client = this.#makeClient();
+    this.#client.connect().catch(() => {});
+  }
+
   /** No claim is sent until Redis was inspected again. */
   #doubt(problem: string): void {
+    this.#idleLooks = 0;
     this.#doubts++;
     this.#inspected = false;
     if (!this.#closed) this.#problem = problem;
@@ -162,7 +188,7 @@ export class RedisReplayStore implements ReplayStore {
     const doubts = this.#doubts;
     let again = false;
     try {
-      const problem = await this.#witness.inspect(this.#port());
+      const problem = await inTime(this.#witness.inspect(this.#port()));
       this.#failedLooks = 0;
       again = doubts !== this.#doubts;
       if (!again) this.#conclude(problem);
@@ -206,5 +232,18 @@ export class RedisReplayStore implements ReplayStore {
   #keyOf(bucket: string, name: string): string {
     const tag = bucket === '' ? '' : `{${bucket}}`; // Redis Cluster: keys with one hash tag share a slot.
     return `${this.#options.redis.key_prefix}${tag}${name}`;
+  }
+}
+
+/** @throws Error when a look takes too long; what it finds later is not believed */
+async function inTime<T>(look: Promise<T>): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`no answer within ${LOOK_TIMEOUT_MS} ms`)), LOOK_TIMEOUT_MS);
+  });
+  try {
+    return await Promise.race([look, late]);
+  } finally {
+    clearTimeout(timer);
   }
 }

@@ -12,7 +12,9 @@ import {
 const WITHOUT_SOCKET = ['wait', 'reconnecting', 'end'];
 
 /** Nodes of a cluster that are remembered beside those of the configuration. */
-const LEARNED_NODES = 64;
+const LEARNED_NODES = 16;
+/** By the part of the configuration that says where the cluster is. */
+const startNodesOf = new WeakMap<RedisConfig, { host: string; port: number }[]>();
 
 /**
  * Makes a client that is not connected yet; it never waits and never sends anything twice (redis_options.ts). A password in a file is read
@@ -31,7 +33,8 @@ export function connectRedis(redis: RedisConfig): Redis | Cluster {
  * when every configured one has been replaced, there must still be one to begin at.
  */
 function connectCluster(redis: RedisConfig, configured: readonly { host: string; port: number }[]): Cluster {
-  const startNodes = [...configured];
+  const startNodes = startNodesOf.get(redis) ?? [...configured];
+  startNodesOf.set(redis, startNodes);
   const client = new Cluster(startNodes, clusterOptions(redis));
   client.on('+node', ({ options: { host, port } }: Redis) => {
     if (host === undefined || port === undefined) return;
