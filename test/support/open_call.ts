@@ -106,6 +106,8 @@ class Http2Call extends OpenCall {
   constructor(connection: FrameConnection, { method, path, fields, body, more = false }: Whole) {
     super();
     this.#connection = connection;
+    // A connection whose settings are never acknowledged ends.
+    connection.send(frame(FRAME.SETTINGS, FLAG.ACK, 0));
     connection.request(1, [...pseudo({ method, path }), ...fields], body === undefined ? FLAG.END_STREAM : 0);
     if (body !== undefined) this.sendMore(body, !more);
   }
