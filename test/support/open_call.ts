@@ -61,10 +61,12 @@ type Whole = CallParts & { readonly method: string; readonly fields: readonly (r
 class Http1Call extends OpenCall {
   readonly #connection: RawConnection;
   readonly #chunked: boolean;
+  readonly #method: string;
 
   constructor(connection: RawConnection, { method, path, fields, body, more = false }: Whole) {
     super();
     this.#connection = connection;
+    this.#method = method;
     this.#chunked = body !== undefined && !fields.some(([name]) => name.toLowerCase() === 'content-length');
     const all = [['Host', HOST], ...fields, ...(this.#chunked ? [['Transfer-Encoding', 'chunked']] : [])];
     const head = all.map(([name, value]) => `${name}: ${value}\r\n`).join('');
@@ -73,7 +75,9 @@ class Http1Call extends OpenCall {
   }
 
   view(): CallView {
-    const [answer] = readAnswers(this.#connection.received).answers.filter(({ status }) => status >= 200);
+    const [answer] = readAnswers(this.#connection.received, [this.#method]).answers.filter(
+      ({ status }) => status >= 200,
+    );
     const whole = answer?.complete ?? false;
     return {
       status: answer?.status ?? null,
