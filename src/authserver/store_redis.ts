@@ -44,6 +44,7 @@ export class RedisStore implements Store {
   readonly #prefix: string;
   readonly #clock: Clock;
   readonly #onLoss: () => void;
+  readonly #redis: RedisConfig;
   /** The masters as they were seen last. */
   #masters: string | null = null;
 
@@ -52,6 +53,7 @@ export class RedisStore implements Store {
     this.#prefix = `${redis.key_prefix}as:`;
     this.#clock = clock;
     this.#onLoss = onLoss;
+    this.#redis = redis;
   }
 
   /** @throws Error that says why this Redis cannot be used */
@@ -67,7 +69,7 @@ export class RedisStore implements Store {
     });
     try {
       await client.connect();
-      for (const master of mastersOf(client)) await judge(master, redis);
+      await judgeAll(client, redis);
       const store = new RedisStore(client, options);
       // A Redis that is new has lost nothing.
       const epoch = `${secondsOf(clock()) - BELIEVED_SECONDS} ${await store.#identities()}`;
@@ -96,18 +98,21 @@ export class RedisStore implements Store {
    * writes. Each server also compares with what it saw itself, since its own last writes may have gone to the old master.
    */
   async lostAt(): Promise<number> {
-    const masters = await this.#ask(() => this.#identities());
-    const [since, of] = readEpoch(await this.#ask(() => this.#client.get(this.#epoch)));
+    // In one round trip: a connection that breaks in between loses all of them, since nothing is sent twice.
+    const [masters, epoch] = await this.#ask(() => Promise.all([this.#identities(), this.#client.get(this.#epoch)]));
+    const [since, of] = readEpoch(epoch);
     const changed = this.#masters !== null && this.#masters !== masters;
     if (of === masters && !changed) {
       this.#masters = masters;
       return since;
     }
+    // Who took over must be as fit as who was there at the start: one that evicts would forget without anybody's notice.
+    await this.#ask(() => judgeAll(this.#client, this.#redis));
     const now = secondsOf(this.#clock());
-    const epoch = await this.#ask(() => this.#client.eval(EPOCH, 1, this.#epoch, String(now), masters));
+    const renewed = await this.#ask(() => this.#client.eval(EPOCH, 1, this.#epoch, String(now), masters));
     this.#masters = masters;
     this.#onLoss();
-    return Math.max(now, readEpoch(String(epoch))[0]);
+    return Math.max(now, readEpoch(String(renewed))[0]);
   }
 
   async put(entry: Entry): Promise<void> {
@@ -199,6 +204,10 @@ export class RedisStore implements Store {
 function readEpoch(text: string | null): readonly [number, string] {
   const [, since = '0', masters = ''] = /^(\d+) (.*)$/.exec(text ?? '') ?? [];
   return [Number(since), masters];
+}
+
+async function judgeAll(client: ReturnType<typeof connectRedis>, redis: RedisConfig): Promise<void> {
+  await Promise.all(mastersOf(client).map((master) => judge(master, redis)));
 }
 
 async function judge(master: { info(section: string): Promise<string> }, redis: RedisConfig): Promise<void> {

@@ -195,6 +195,24 @@ describe('a fail-over that loses the last writes', { timeout: 40_000 }, () => {
   });
 });
 
+describe('who takes over', { timeout: 40_000 }, () => {
+  it('and may throw entries away is not used: 503, and the reason in the refusal', async () => {
+    const server = await start('i');
+    expect((await requestToken(server)).status).toBe(200);
+    await inStep();
+    await replica.call('CONFIG', 'SET', 'maxmemory-policy', 'allkeys-lru');
+    await fallBehind();
+    await failOver();
+    const details = () => server.lines.map(({ fields }) => String(fields['error_detail'])).join();
+    await eventually('it says why', async () => {
+      expect((await requestToken(server)).status).toBe(503);
+      return details().includes('expected noeviction');
+    });
+    await replica.call('CONFIG', 'SET', 'maxmemory-policy', 'noeviction');
+    await eventually('it is used', async () => (await requestToken(server)).status === 200, 25);
+  });
+});
+
 describe('what is no loss', () => {
   it('a broken connection to the same master changes nothing', async () => {
     const server = await start('f');
