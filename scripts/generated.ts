@@ -16,6 +16,7 @@ import {
   workflowsSchemaFile,
 } from './generate/configuration.ts';
 import { conformancePage } from './generate/conformance.ts';
+import { faultsPage } from './generate/faults.ts';
 import { metricsPage } from './generate/metrics.ts';
 import { policyPage } from './generate/policy.ts';
 import { policyInputJsonSchema, policyInputPage } from './generate/policy_input.ts';
@@ -38,6 +39,7 @@ const FILES: Readonly<Record<string, () => string | Promise<string>>> = {
   'docs/reference/policy.md': policyPage,
   'docs/reference/conformance.md': conformancePage,
   'docs/reference/advisories.md': advisoriesPage,
+  'docs/reference/faults.md': faultsPage,
   'docs/reference/policy_input.md': policyInputPage,
   'policies/schema/input.schema.json': policyInputJsonSchema,
 };

@@ -10,7 +10,7 @@ export interface Title {
 
 /** The title of `it`, `describe`, or of a function that makes them: a text that is the first of several arguments. */
 const TITLE = /(\w*)\(\s*(?:'((?:[^'\\\n]|\\.)*)'|"((?:[^"\\\n]|\\.)*)"|`((?:[^`\\]|\\.)*)`)\s*,/g;
-const GROUPS: ReadonlySet<string> = new Set(['it', 'test', 'describe', '']);
+const GROUPS: ReadonlySet<string> = new Set(['it', 'test', 'describe', 'concurrent', '']);
 /** Titles that name a specification may be arguments of any function; others only of those that make tests. */
 const SPECIFICATION = /^(?:RFC \d|FAPI 2|RAR remediation|draft-|cases)/;
 const CONSTANT = /const ([A-Z_]+) = '([^']*)'/g;

@@ -82,6 +82,27 @@ describe('proof.replayed: of 100 copies of one request at once exactly one passe
   });
 });
 
+describe('proof.replayed: proofs that were used before a gateway started', () => {
+  it('a gateway that was stopped and started again, and one that was killed, with Redis', {
+    timeout: 60_000,
+  }, async () => {
+    const redis = await startedRedis();
+    const before = upstream.requests.length;
+    let gateway = await start('restarted', sharing(redis));
+    const bytes = await scene.bytes(gateway);
+    expect(await race([gateway], bytes)).toEqual({ 200: 1, 401: COPIES - 1 });
+    expect(await gateway.stop()).toBe(0);
+    gateway = await start('restarted', sharing(redis));
+    expect(await race([gateway], bytes)).toEqual({ 401: COPIES });
+    const next = await scene.bytes(gateway);
+    expect(await race([gateway], next)).toEqual({ 200: 1, 401: COPIES - 1 });
+    await gateway.stop('SIGKILL');
+    gateway = await start('restarted', sharing(redis));
+    for (const used of [bytes, next]) expect(await race([gateway], used)).toEqual({ 401: COPIES });
+    expect(upstream.requests.length - before).toBe(2);
+  });
+});
+
 describe('proof.replayed: copies before, while and after Redis is gone', () => {
   it('at most one passes, ever; new proofs pass again', { timeout: 40_000 }, async () => {
     let redis = await startedRedis();
