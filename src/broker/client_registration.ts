@@ -48,7 +48,10 @@ export class ClientRegistration {
     await this.#rotate(state);
     const metadata = this.#metadataOf(workflow, state);
     const digest = digestOf(metadata);
-    if (state.registered === digest) return null;
+    if (state.registered === digest) {
+      await this.#parts.states.settle();
+      return null;
+    }
     if (state.management === null) return this.#unmanaged(workflow, state, digest);
     const outcome = await updateClient({ ...state, management: state.management }, metadata, this.#calls());
     if (outcome.kind !== 'gone') return this.#registered(state, outcome, digest);
@@ -115,9 +118,14 @@ export class ClientRegistration {
       );
     }
     const state = { ...blank(workflow.name, issuer), ...(await freshKey(clock)), attempted: true };
-    states.set(state);
     const metadata = this.#metadataOf(workflow, state);
-    await states.save();
+    states.set(state);
+    try {
+      await states.save();
+    } catch (error) {
+      state.attempted = false; // Nothing was sent.
+      throw error;
+    }
     const outcome = await registerClient({ endpoint, token, metadata }, this.#calls());
     return this.#registered(state, outcome, digestOf(metadata));
   }

@@ -1,3 +1,4 @@
+import { createPrivateKey, type JsonWebKey } from 'node:crypto';
 import type { JWK } from 'jose';
 import { StateFile } from '../net/state_file.ts';
 import { isJsonObject, type JsonObject } from '../oauth/strict_json.ts';
@@ -25,6 +26,7 @@ export interface ClientState {
 export class ClientStates {
   readonly #file: StateFile;
   readonly #byWorkflow = new Map<string, ClientState>();
+  #unsaved = false;
 
   /** @throws Error when the file is there and is not what this program wrote: its keys must not be lost by a new start */
   constructor(file: string) {
@@ -55,8 +57,15 @@ export class ClientStates {
   }
 
   /** Resolves when everything up to now is on the disk. */
-  save(): Promise<void> {
-    return this.#file.write(() => ({ version: 1, clients: this.all }));
+  async save(): Promise<void> {
+    this.#unsaved = true;
+    await this.#file.write(() => ({ version: 1, clients: this.all }));
+    this.#unsaved = false;
+  }
+
+  /** Saves what could not be saved before. */
+  async settle(): Promise<void> {
+    if (this.#unsaved) await this.save();
   }
 }
 
@@ -68,9 +77,19 @@ function isClient(value: unknown): value is ClientState {
     (management === null ||
       (isJsonObject(management) && typeof management['uri'] === 'string' && typeof management['token'] === 'string')) &&
     Array.isArray(keys) &&
-    keys.every((key: unknown) => isJsonObject(key) && typeof key['kid'] === 'string' && typeof key['d'] === 'string') &&
+    keys.every(isPrivateKey) &&
     keys.some((key: JsonObject) => key['kid'] === signs) &&
     Number.isFinite(rotatedAt) &&
     typeof attempted === 'boolean'
   );
+}
+
+function isPrivateKey(value: unknown): boolean {
+  if (!isJsonObject(value) || typeof value['kid'] !== 'string' || typeof value['d'] !== 'string') return false;
+  try {
+    createPrivateKey({ key: value as JsonWebKey, format: 'jwk' });
+    return true;
+  } catch {
+    return false;
+  }
 }

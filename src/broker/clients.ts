@@ -122,9 +122,11 @@ export class WorkflowClients {
   /** Brings one client to where it should be. */
   async #look(name: string): Promise<void> {
     const workflow = this.#options.workflows.find(name);
-    const problem = await (workflow === undefined || workflow.client !== undefined
-      ? this.#registration.remove(name)
-      : this.#registration.keep(workflow));
+    const isRegistered = workflow !== undefined && workflow.client === undefined;
+    // One that fails unexpectedly, such as on a full disk, keeps nobody else from being looked after.
+    const problem = await (isRegistered ? this.#registration.keep(workflow) : this.#registration.remove(name)).catch(
+      (error: unknown) => (error as Error).message,
+    );
     if (problem === null) {
       this.#retries.delete(name);
       return;

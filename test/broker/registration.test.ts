@@ -1,4 +1,4 @@
-import { writeFileSync } from 'node:fs';
+import { renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
 import { stringify } from 'yaml';
@@ -358,5 +358,37 @@ describe('a broker that is killed', () => {
     expect((await ask(test)).status).toBe(200);
     expect(front.seen('POST', '/register')).toHaveLength(1);
     expect(everythingWritten(test)).not.toContain(before.keys[0]?.d);
+  });
+});
+
+describe('a disk that cannot be written', () => {
+  it('before the request: nothing is registered; after the answer: the client serves, and is on the disk as soon as that can be', async () => {
+    const { test, front } = await prepareRegistering(closing);
+    const [state, away] = [join(test.folder, 'state'), join(test.folder, 'away')];
+    front.alter = ({ path, method, answer }) => {
+      if (path === '/register' && method === 'POST') renameSync(state, away);
+      return answer;
+    };
+    await test.startBroker();
+    await eventually('the problem is told', async () =>
+      (await clientsCheck(test)).includes('clients.json: cannot be written'),
+    );
+    expect(await clientsCheck(test)).toContain('1 of 1 workflows have a client');
+    renameSync(away, state);
+    const client = await registered(test);
+    expect(client.clientId).not.toBe('');
+    expect((await ask(test)).status).toBe(200);
+    expect(front.seen('POST', '/register')).toHaveLength(1);
+    await eventually('no problem', async () => (await clientsCheck(test)) === '1 of 1 workflows have a client');
+  });
+
+  it('one workflow with a statement that cannot be read has no client, and the problem is told, not only logged', async () => {
+    const { test, front } = await prepareRegistering(closing);
+    const registration = { initial_access_token_file: 'registration.token', software_statement_file: 'none.jwt' };
+    await test.startBroker({ authorization_server: { issuer: front.origin, registration } });
+    await eventually('the problem is told', async () => (await clientsCheck(test)).includes('none.jwt'));
+    expect(front.seen('POST', '/register')).toHaveLength(0);
+    writeFileSync(join(test.folder, 'none.jwt'), 'not.a.statement');
+    await eventually('it is asked', () => front.seen('POST', '/register').length > 0);
   });
 });

@@ -107,6 +107,7 @@ describe('files of the state that this program did not write', () => {
       'a client with a half management',
       JSON.stringify({ version: 1, clients: [{ ...whole, management: { uri: 'x' } }] }),
     ],
+    ['a client with a key that is none', JSON.stringify({ version: 1, clients: [whole] })],
     ['a client of wrong types', JSON.stringify({ version: 1, clients: [{ ...whole, rotatedAt: '0' }] })],
   ])(
     'clients.json %s: it does not start, names the file and what to do, and leaves it as it is',
