@@ -13,6 +13,7 @@ const SOURCES: MetricSources = {
   bundles: () => [],
   records: () => ({ available: true, summarized: 0, sinks: [] }),
   connections: () => 0,
+  refusals: () => 0,
   underWay: () => ({ exchanges: 0, upgrades: 0 }),
 };
 

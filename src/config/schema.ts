@@ -193,7 +193,7 @@ const introspection = z.strictObject({
     .int()
     .min(1)
     .max(100_000)
-    .default(500)
+    .default(250)
     .describe(
       'Questions about tokens that were not active before, in a second, per process: what a flood of invented tokens costs at most. More wait.',
     ),

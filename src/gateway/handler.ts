@@ -111,7 +111,9 @@ async function serve(stages: Stages, connections: Connections, { request, respon
       stages.refusals.allowed();
       return timed(evidence, stages.forwarder.forward(authorized, { request, response }, evidence));
     });
-    if (evidence.denial !== undefined) await turnToRefuse(stages, evidence);
+    if (evidence.denial !== undefined && !response.headersSent && request.socket.writable) {
+      await turnToRefuse(stages, evidence);
+    }
     if (exchange.broken !== null) evidence.denial = exchange.broken;
     // What was under way when it was answered saw no more than the end of the connection.
     if (exchange.broken !== null && exchange.answered) evidence.status = statusOf(exchange.broken.reason);

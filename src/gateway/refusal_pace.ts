@@ -4,7 +4,7 @@ import { Pace } from '../kernel/pace.ts';
  * Refusals that go out in a second while requests are let through too, per process; those beyond wait up to a second. Few at once: those who
  * are let through wait for as long as those take.
  */
-const RATE = { perSecond: 500, burst: 20, waitMs: 1000, maxWaiting: 4096 } as const;
+const RATE = { perSecond: 300, burst: 20, waitMs: 1000, maxWaiting: 4096 } as const;
 /** Milliseconds after a request that was let through in which refusals make room for others like it. */
 const ALLOWED_MS = 1000;
 

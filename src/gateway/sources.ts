@@ -9,7 +9,7 @@ import type { Services } from './stages.ts';
 
 /** Where the metrics read the state of the gateway's parts. */
 export function metricSourcesOf(
-  { tokens, proofs, stores, endedKeys, forwarder, auditor }: Services,
+  { tokens, proofs, stores, endedKeys, forwarder, auditor, refusals }: Services,
   { source, shadow }: { readonly source: PolicySource; readonly shadow: Shadow | null },
   server: Server,
 ): MetricSources {
@@ -23,6 +23,7 @@ export function metricSourcesOf(
     ...(shadow === null ? {} : { shadow: () => shadow.status() }),
     records: () => auditor.stats(),
     connections: () => sockets.size,
+    refusals: () => refusals.waiting,
     underWay: () => forwarder.stats(),
   };
 }

@@ -17,6 +17,8 @@ export interface MetricSources {
   readonly records?: () => RecordsState;
   /** Open connections of callers. */
   readonly connections?: () => number;
+  /** Refusals that wait for their turn. */
+  readonly refusals?: () => number;
   readonly underWay?: () => UnderWayState;
   readonly workers?: () => WorkersState;
 }
@@ -117,7 +119,8 @@ const most = gauge('max');
 
 /** The families of the sources that there are. */
 export function sourceFamilies(sources: MetricSources): MetricFamily[] {
-  const { caches, replay, endedJobs, policy, shadow, bundles, records, connections, underWay, workers } = sources;
+  const { caches, replay, endedJobs, policy, shadow, bundles, records, connections, refusals, underWay, workers } =
+    sources;
   return [
     ...(caches === undefined ? [] : cacheFamilies(caches)),
     ...(replay === undefined ? [] : replayFamilies(replay)),
@@ -129,9 +132,18 @@ export function sourceFamilies(sources: MetricSources): MetricFamily[] {
     ...(connections === undefined
       ? []
       : [summed('sallyport_connections', 'Open connections of callers.', () => one(connections()))]),
+    ...(refusals === undefined ? [] : [refusalFamily(refusals)]),
     ...(underWay === undefined ? [] : [underWayFamily(underWay)]),
     ...(workers === undefined ? [] : workerFamilies(workers)),
   ];
+}
+
+function refusalFamily(waiting: () => number): MetricFamily {
+  return summed(
+    'sallyport_refusals_waiting',
+    'Refusals that wait, so that a flood of them takes no time from requests that are let through.',
+    () => one(waiting()),
+  );
 }
 
 function underWayFamily(state: () => UnderWayState): MetricFamily {

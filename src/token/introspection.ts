@@ -24,7 +24,7 @@ const MAX_KNOWN = 10_000;
 const WAIT = 0.5;
 const MAX_WAITING = 1024;
 /** The part of the questions of a second that may be asked at once, after a quiet while. */
-const BURST = 0.1;
+const BURST = 0.4;
 
 /** What is needed to ask one issuer about tokens. */
 export interface IntrospectionOptions {

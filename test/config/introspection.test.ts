@@ -49,7 +49,7 @@ describe('issuers[].introspection', () => {
       timeout_ms: 1000,
       cache_seconds: 30,
       connections: 32,
-      new_tokens_per_second: 500,
+      new_tokens_per_second: 250,
     });
   });
 

@@ -377,8 +377,8 @@ describe('RFC 7662 §4: many ask at once', () => {
     const flood = Array.from({ length: 500 }, (_, index) => verifier.verify(contextOf(`unknown-${index}`)));
     const reasons = (await Promise.all(flood)).map((answer) => (answer.ok ? '' : answer.denial.reason));
     expect(new Set(reasons)).toEqual(new Set(['token.inactive', 'token.introspection_unavailable']));
-    // 2 that were saved up, and those of the 200 ms that may be waited, however busy this machine is.
-    expect(bench.questions.length).toBeGreaterThanOrEqual(2);
+    // 8 that were saved up, and those of the 200 ms that may be waited, however busy this machine is.
+    expect(bench.questions.length).toBeGreaterThanOrEqual(8);
     expect(bench.questions.length).toBeLessThan(100);
   });
 

@@ -144,6 +144,7 @@ describe('createMetrics', () => {
           sinks: [{ name: 'file', up: true, queued: 1, written: 9, spooled: 2, failures: 3 }],
         }),
         connections: () => 7,
+        refusals: () => 3,
       },
     });
     hits = 11;
@@ -161,6 +162,7 @@ describe('createMetrics', () => {
       'sallyport_records_written_total{sink="file"}': 9,
       sallyport_records_summarized_total: 4,
       sallyport_connections: 7,
+      sallyport_refusals_waiting: 3,
     };
     for (const [name, value] of Object.entries(expected)) expect(samples.get(name), name).toBe(value);
     expect(samples.has('sallyport_replay_entries{store="redis"}')).toBe(false);

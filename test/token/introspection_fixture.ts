@@ -92,7 +92,7 @@ export class IntrospectionBench {
       timeout_ms: 1000,
       cache_seconds: 30,
       connections: 32,
-      new_tokens_per_second: 500,
+      new_tokens_per_second: 250,
       ...changes.introspection,
     };
     return issuerConfig(this.server.issuer, { introspection, ...changes.issuer });
