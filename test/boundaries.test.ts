@@ -3,13 +3,14 @@ import { dirname, join, relative, resolve } from 'node:path';
 import { describe, expect, it } from 'vitest';
 
 const SRC = resolve(import.meta.dirname, '../src');
-const STAGE = ['kernel', 'files', 'oauth', 'telemetry'];
+const STAGE = ['kernel', 'files', 'memory', 'oauth', 'telemetry'];
 const PARTY = ['kernel', 'files', 'config', 'telemetry', 'oauth', 'net', 'redis'];
 
 /** Who may import whom; a folder's own files always. `config` of a stage is types only. */
 const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   kernel: [],
   files: [],
+  memory: [],
   config: ['kernel'],
   telemetry: ['kernel'],
   oauth: ['kernel', 'files'],
@@ -28,6 +29,7 @@ const ALLOWED: Readonly<Record<string, readonly string[]>> = {
   gateway: [
     'kernel',
     'files',
+    'memory',
     'config',
     'telemetry',
     'oauth',

@@ -2,7 +2,7 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { YOUNG_GENERATION } from '../../src/gateway/heap.ts';
+import { YOUNG_GENERATION } from '../../src/memory/heap.ts';
 import { generatePrivateJwk, publicPartOf } from '../../src/oauth/signing_key.ts';
 import { freePort, type Place } from '../place.ts';
 import { RESOURCE } from '../requests.ts';

@@ -1,11 +1,9 @@
-import { setFlagsFromString } from 'node:v8';
-import { runInNewContext } from 'node:vm';
+import { collectYoung } from '../memory/heap.ts';
 
 /** Bytes of bodies between two collections. At 32 MB V8 begins a full collection for what lies outside its heap, in vain. */
 const COLLECT_EVERY = 8_000_000;
 
 let passed = 0;
-let collect: (() => void) | null = null;
 
 /**
  * Counts bytes of bodies that pass through. Each part of a stream is a buffer outside the heap of V8, which sees but a few bytes of it and
@@ -16,14 +14,5 @@ export function countPassed(bytes: number): void {
   passed += bytes;
   if (passed < COLLECT_EVERY) return;
   passed = 0;
-  collect ??= openCollector();
-  collect();
-}
-
-/** V8 gives its collector to contexts that are made while the flag is set. */
-function openCollector(): () => void {
-  setFlagsFromString('--expose-gc');
-  const gc = runInNewContext('gc') as (options: { type: 'minor' }) => void;
-  setFlagsFromString('--no-expose-gc');
-  return () => gc({ type: 'minor' });
+  collectYoung();
 }

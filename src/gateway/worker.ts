@@ -3,10 +3,10 @@
  */
 import cluster from 'node:cluster';
 import process from 'node:process';
+import { boundHeapGrowth, collectAll } from '../memory/heap.ts';
 import { createLog } from '../telemetry/log.ts';
 import type { RememberedDecision } from './decisions.ts';
 import { type RunningGateway, startGateway } from './gateway.ts';
-import { boundHeapGrowth } from './heap.ts';
 import type { ToPrimary, ToWorker } from './messages.ts';
 
 boundHeapGrowth();
@@ -56,6 +56,7 @@ async function obey(message: ToWorker): Promise<void> {
         findElsewhere,
       });
       for (const end of early.splice(0)) await end(gateway);
+      collectAll();
       say({ kind: 'ready', origin: gateway.origin, listening: gateway.listening });
       return;
     }

@@ -3,11 +3,11 @@ import { fileURLToPath } from 'node:url';
 import { mergeStdout, stdoutIsPipe } from '../audit/merge_stdout.ts';
 import type { GatewayConfig } from '../config/schema.ts';
 import type { EndedKey } from '../ended_jobs/ended_keys.ts';
+import { YOUNG_GENERATION } from '../memory/heap.ts';
 import type { PolicyArtifact } from '../policy/artifact.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { WorkersState } from '../telemetry/source_metrics.ts';
 import type { RememberedDecision } from './decisions.ts';
-import { YOUNG_GENERATION } from './heap.ts';
 import { closeLostConnections } from './lost_connections.ts';
 import type { ToPrimary, ToWorker } from './messages.ts';
 
