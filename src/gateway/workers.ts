@@ -10,6 +10,7 @@ import type { WorkersState } from '../telemetry/source_metrics.ts';
 import type { RememberedDecision } from './decisions.ts';
 import { closeLostConnections } from './lost_connections.ts';
 import type { ToPrimary, ToWorker } from './messages.ts';
+import { watchWorker } from './worker_watch.ts';
 
 /** Milliseconds that a worker may take to answer a question. */
 const ASK_MS = 1000;
@@ -175,6 +176,7 @@ export class Workers {
         // The policy may have changed while the worker was starting.
         send(worker, { kind: 'policy', artifact: this.#options.artifact() });
         this.#sendShadow(worker);
+        this.#watch(worker);
         if (this.#ready.size === this.#options.count) this.#started?.resolve(message);
         return;
       case 'failed':
@@ -189,6 +191,16 @@ export class Workers {
       case 'answer':
         this.#questions.get(message.id)?.answer(message.value);
     }
+  }
+
+  #watch(worker: Worker): void {
+    const ask = () => this.#askOne(worker, (id) => ({ kind: 'ask', id, what: 'readiness' }));
+    const end = watchWorker(ask, () => {
+      if (this.#stopping) return;
+      this.#options.log.error({ worker: worker.process.pid }, 'a worker answers nothing any more; it is killed');
+      worker.process.kill('SIGKILL');
+    });
+    worker.once('exit', end);
   }
 
   #sendShadow(worker: Worker): void {

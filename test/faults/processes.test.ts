@@ -131,6 +131,22 @@ describe('worker processes', () => {
     await eventually('there are two again', () => gateway.workers.length === 2);
   });
 
+  it('a worker that hangs is killed after half a minute, and another takes its place', {
+    timeout: 120_000,
+  }, async () => {
+    const [victim = 0] = gateway.workers;
+    process.kill(victim, 'SIGSTOP');
+    const callers = await Promise.all(Array.from({ length: 8 }, (_, n) => send(gateway, `/v1/quick/hung/${n}`)));
+    const told = (words: RegExp) => gateway.log.some(({ msg, worker }) => worker === victim && words.test(String(msg)));
+    await eventually('it is killed', () => told(/answers nothing any more; it is killed/), 90);
+    await eventually('each of them is over', () => callers.every(over));
+    await eventually('there are two again', () => gateway.workers.length === 2);
+    await gateway.becomes(200);
+    const next = await Promise.all(Array.from({ length: 6 }, (_, n) => send(gateway, `/v1/quick/unhung/${n}`)));
+    await eventually('all are answered', () => next.every(answered));
+    for (const { socket } of next) socket.destroy();
+  });
+
   it('a worker that leaves half a record: the next record begins a line of its own', async () => {
     const torn = '{"half":';
     writeFileSync(scene.recordsFile, torn, { flag: 'a' });
