@@ -92,7 +92,10 @@ describe('sallyport authserver', () => {
     );
   });
 
-  it('issuance_policy: the policy of the folder is compiled and asked; one that does not compile is an error', async () => {
+  // Compiles twice, which takes its time on a busy machine.
+  it('issuance_policy: the policy of the folder is compiled and asked; one that does not compile is an error', {
+    timeout: 90_000,
+  }, async () => {
     const policy = fileURLToPath(new URL('../../policies/issuance', import.meta.url));
     await configure(0, `issuance_policy: { path: ${JSON.stringify(policy)} }\n`);
     const program = sallyport('authserver', '--config', 'authserver.yaml');

@@ -318,7 +318,7 @@ describe.runIf(process.platform === 'linux' && process.getuid?.() === 0)(
       configure({ proxy: {} }, { listen: 'socket' });
       const job = as(
         'nobody',
-        `curl -sS --unix-socket "$SALLYPORT_CLOUD_SOCKET" http://cloud/x; head -c 27 "$SSL_CERT_FILE"; echo; echo "$SALLYPORT_CLOUD_SOCKET" > /tmp/$$; cat /tmp/$$; rm /tmp/$$; ${WAITING}`,
+        `curl -sS --unix-socket "$SALLYPORT_CLOUD_SOCKET" http://cloud/x; head -c 27 "$SSL_CERT_FILE"; echo; echo "$SALLYPORT_CLOUD_SOCKET"; ${WAITING}`,
       );
       await says(job, 'ready');
       const socket = job
