@@ -4,8 +4,11 @@ package main
 
 import (
 	"fmt"
+	"runtime"
 	"runtime/metrics"
 	"time"
+
+	"github.com/open-policy-agent/opa/v1/topdown"
 )
 
 // evalBounds is what one evaluation may take at most.
@@ -62,4 +65,31 @@ func mappedBytes() uint64 {
 	sample := []metrics.Sample{{Name: "/memory/classes/total:bytes"}}
 	metrics.Read(sample)
 	return sample[0].Value.Uint64()
+}
+
+// traceBounds is what the trace of one test may take: the way to where it fails, or the beginning of one that has no end.
+var traceBounds = evalBounds{Milliseconds: 500, Bytes: 67_108_864}
+
+// eventsPerYield is how many steps of an evaluation pass between two moments in which its time may be found to be over.
+const eventsPerYield = 1024
+
+// yielding lets timers run in the middle of an evaluation, which nothing else here does: without it, OPA's own timeout of
+// a test would be noticed at its end.
+type yielding struct {
+	events int
+}
+
+func (y *yielding) Enabled() bool {
+	return true
+}
+
+func (y *yielding) TraceEvent(topdown.Event) {
+	y.events++
+	if y.events%eventsPerYield == 0 {
+		runtime.Gosched()
+	}
+}
+
+func (y *yielding) Config() topdown.TraceConfig {
+	return topdown.TraceConfig{}
 }

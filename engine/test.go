@@ -4,7 +4,9 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"regexp"
+	"slices"
 	"sort"
 	"time"
 
@@ -26,6 +28,8 @@ type testRequest struct {
 	Coverage bool `json:"coverage,omitempty"`
 	// Explain is which part of a failing test's trace is returned: "fails" (the default), "notes" or "full".
 	Explain string `json:"explain,omitempty"`
+	// TimeoutMs is how long one test may take; 0 for as long as the call may.
+	TimeoutMs int `json:"timeoutMs,omitempty"`
 }
 
 type testAnswer struct {
@@ -45,6 +49,7 @@ type testResult struct {
 	Outcome    string  `json:"outcome"`
 	DurationMs float64 `json:"durationMs"`
 	Error      string  `json:"error,omitempty"`
+	TimedOut   bool    `json:"timedOut,omitempty"`
 	Output     string  `json:"output,omitempty"`
 	// Cases are the named cases of a test that is written as a table.
 	Cases []testCase `json:"cases,omitempty"`
@@ -61,6 +66,16 @@ type testCase struct {
 // noTimeout stands for none: the host ends the whole thread when a call takes too long.
 const noTimeout = 24 * time.Hour
 
+// timeoutError is how an ended test says so.
+const timeoutError = "the test took longer than %v and was ended"
+
+func (request *testRequest) timeout() time.Duration {
+	if request.TimeoutMs == 0 {
+		return noTimeout
+	}
+	return time.Duration(request.TimeoutMs) * time.Millisecond
+}
+
 // test runs all tests, then the failing ones again with tracing, which would slow the others down many times.
 func test(request *testRequest) (*testAnswer, error) {
 	if _, err := regexp.Compile(request.Filter); err != nil {
@@ -70,10 +85,9 @@ func test(request *testRequest) (*testAnswer, error) {
 	if err != nil || len(found) > 0 {
 		return &testAnswer{Diagnostics: found}, err
 	}
-	coverage := cover.New()
-	runner := tester.NewRunner().Filter(request.Filter)
-	if request.Coverage {
-		runner.SetCoverageQueryTracer(coverage)
+	runner := tester.NewRunner().Filter(request.Filter).SetTimeout(request.timeout())
+	if request.TimeoutMs > 0 {
+		runner.SetCoverageQueryTracer(&yielding{})
 	}
 	raw, err := runTests(p, runner)
 	if err != nil {
@@ -83,7 +97,7 @@ func test(request *testRequest) (*testAnswer, error) {
 	byPath := map[string]*testResult{}
 	var failed []string
 	for _, r := range raw {
-		answer.Results = append(answer.Results, describeTest(r))
+		answer.Results = append(answer.Results, describeTest(r, request.timeout()))
 	}
 	for i := range answer.Results {
 		result := &answer.Results[i]
@@ -99,11 +113,21 @@ func test(request *testRequest) (*testAnswer, error) {
 	}); err != nil {
 		return nil, err
 	}
-	if request.Coverage {
+	// Only of tests that end: OPA's coverage is a tracer of its own, which cannot be one that lets timers run.
+	if request.Coverage && !timedOut(answer.Results) {
+		coverage := cover.New()
+		again := tester.NewRunner().Filter(request.Filter).SetTimeout(noTimeout).SetCoverageQueryTracer(coverage)
+		if _, err := runTests(p, again); err != nil {
+			return nil, err
+		}
 		report := coverage.Report(p.modules)
 		answer.Coverage = &report
 	}
 	return answer, nil
+}
+
+func timedOut(results []testResult) bool {
+	return slices.ContainsFunc(results, func(result testResult) bool { return result.TimedOut })
 }
 
 // explainFailures evaluates each failed test once more and tells its trace. OPA's shortcuts (rule index, early exit) are
@@ -129,7 +153,9 @@ func explainFailures(p *parsed, failed []string, tell func(path string, trace []
 		}
 		tracer := topdown.NewBufferTracer()
 		// Of a test that ends with an error, the trace shows the way to it.
-		_, _ = prepared.Eval(ctx, rego.EvalQueryTracer(tracer), rego.EvalRuleIndexing(false), rego.EvalEarlyExit(false))
+		bound := watch(traceBounds)
+		_, _ = prepared.Eval(ctx, rego.EvalQueryTracer(tracer), rego.EvalRuleIndexing(false), rego.EvalEarlyExit(false),
+			rego.EvalExternalCancel(bound))
 		tell(path, *tracer)
 	}
 	return nil
@@ -148,7 +174,6 @@ func runTests(p *parsed, runner *tester.Runner) ([]*tester.Result, error) {
 			SetDefaultRegoVersion(p.version).
 			CapturePrintOutput(true).
 			RaiseBuiltinErrors(false).
-			SetTimeout(noTimeout).
 			SetParallel(1).
 			RunTests(ctx, txn)
 		if err != nil {
@@ -173,7 +198,7 @@ func testPath(r *tester.Result) string {
 	return r.Package + "." + r.Name
 }
 
-func describeTest(r *tester.Result) testResult {
+func describeTest(r *tester.Result, limit time.Duration) testResult {
 	result := testResult{
 		Path:       testPath(r),
 		Package:    r.Package,
@@ -185,6 +210,8 @@ func describeTest(r *tester.Result) testResult {
 		Output:     string(r.Output),
 	}
 	switch {
+	case r.Error != nil && r.Duration >= limit:
+		result.Outcome, result.Error, result.TimedOut = "error", fmt.Sprintf(timeoutError, limit), true
 	case r.Error != nil:
 		result.Outcome, result.Error = "error", r.Error.Error()
 	case r.Skip:

@@ -18,7 +18,10 @@ async function lint(folder: string, json: boolean, engine: RegoEngine): Promise<
   const { readProject } = await import('../insight/project.ts');
   const { lintPolicy } = await import('../rego/lint.ts');
   const project = await readProject(folder);
-  const { findings, diagnostics = [] } = await lintPolicy([...project.modules, ...project.tests], engine);
+  const { withHint } = await import('../insight/check.ts');
+  const linted = await lintPolicy([...project.modules, ...project.tests], engine);
+  const { findings } = linted;
+  const diagnostics = (linted.diagnostics ?? []).map(withHint);
   const ok = findings.length === 0 && diagnostics.length === 0;
   if (json) sayJson({ ok, findings: [...diagnostics, ...findings] });
   else {

@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { Command } from 'commander';
+import type { Finding } from '../insight/check.ts';
 import type { Flip, MutateReport } from '../insight/mutate.ts';
 import type { PolicyProject } from '../insight/project.ts';
 import type { RegoEngine } from '../rego/engine_host.ts';
@@ -39,9 +40,22 @@ export function policyMutateCommand(): Command {
 
 async function mutate(folder: string, flags: MutateFlags, engine: RegoEngine): Promise<number> {
   const { readProject } = await import('../insight/project.ts');
+  const project = await readProject(folder, flags.data);
+  try {
+    return await mutateProject(project, flags, engine);
+  } catch (error) {
+    // What does not compile is told with its place, whatever it kept from being found.
+    const { checkProject } = await import('../insight/check.ts');
+    const findings = await checkProject(project, engine);
+    if (findings.length === 0) throw error;
+    return refuse(project, findings, flags);
+  }
+}
+
+async function mutateProject(project: PolicyProject, flags: MutateFlags, engine: RegoEngine): Promise<number> {
+  const { folder } = project;
   const { entrypointsOf } = await import('../insight/entrypoints.ts');
   const { mutatePolicy } = await import('../insight/mutate.ts');
-  const project = await readProject(folder, flags.data);
   const explained = await explanations(folder, flags.explained);
   const entrypoints = flags.entrypoint === undefined ? await entrypointsOf(project, engine) : [flags.entrypoint];
   if (entrypoints.length === 0)
@@ -51,11 +65,7 @@ async function mutate(folder: string, flags: MutateFlags, engine: RegoEngine): P
     const examples = await examplesFor(project, { entrypoint, flags }, engine);
     const about = explained.filter((flip) => flip.entrypoint === undefined || flip.entrypoint === entrypoint);
     const report = await mutatePolicy(project, { entrypoint, examples, explained: about }, engine);
-    if ('findings' in report) {
-      if (flags.json) sayJson({ ok: false, findings: report.findings });
-      else for (const finding of report.findings) say(findingLines(project, finding).join('\n'));
-      return 1;
-    }
+    if ('findings' in report) return refuse(project, report.findings, flags);
     reports.push({ entrypoint, ...report });
   }
   const tried = reports.every(({ allowed, denied }) => allowed + denied > 0);
@@ -72,6 +82,12 @@ async function mutate(folder: string, flags: MutateFlags, engine: RegoEngine): P
       say(`note: nothing here needs the explanation of ${visible(path)} ${change}`);
   }
   return ok ? 0 : 1;
+}
+
+function refuse(project: PolicyProject, findings: readonly Finding[], { json }: MutateFlags): number {
+  if (json) sayJson({ ok: false, findings });
+  else for (const finding of findings) say(findingLines(project, finding).join('\n'));
+  return 1;
 }
 
 async function explanations(folder: string, given: string | undefined) {

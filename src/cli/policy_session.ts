@@ -18,6 +18,7 @@ export interface PolicySession {
  * moment, so people are told why they wait.
  */
 export async function withEngine(session: PolicySession, work: (engine: RegoEngine) => Promise<number>): Promise<void> {
+  endWithReader();
   const { RegoEngine } = await import('../rego/engine_host.ts');
   const engine = new RegoEngine(session.json ? {} : { onProgress: startTeller() });
   try {
@@ -29,6 +30,14 @@ export async function withEngine(session: PolicySession, work: (engine: RegoEngi
   } finally {
     await engine.close();
   }
+}
+
+/** Whoever read the output (`| head`) has what it wanted: that is the end, and no failure to tell of. */
+function endWithReader(): void {
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EPIPE') throw error;
+    process.exit();
+  });
 }
 
 /** Tells of a start that takes longer than people like to wait without a word. */

@@ -15,6 +15,7 @@ interface TestFlags {
   readonly threshold?: number;
   readonly run?: string;
   readonly explain?: 'notes' | 'fails' | 'full';
+  readonly timeout: number;
   readonly data: readonly string[];
 }
 
@@ -31,6 +32,7 @@ export function policyTestCommand(): Command {
     .option('--coverage', 'tell which lines of the policy no test evaluates')
     .option('--threshold <percent>', 'with --coverage: exit 1 below this', percentOf)
     .option('--explain <what>', 'what is shown of failing tests: fails, notes or full', explanationOf, 'fails')
+    .option('--timeout <seconds>', 'how long one test may take; it ends with an error then', secondsOf, 5)
     .option('--data <file>', 'data merged over that of the folder; may be given several times', collect, [])
     .option('--watch', 'run again after each change, until Ctrl-C')
     .option('--json', 'for machines')
@@ -48,7 +50,12 @@ async function test(folder: string, flags: TestFlags, engine: RegoEngine): Promi
   const project = await readProject(folder, flags.data);
   const { run, explain, threshold } = flags;
   const coverage = flags.coverage === true || threshold !== undefined;
-  const options = { coverage, nowMs: Date.now(), ...(run === undefined ? {} : { filter: run }) };
+  const options = {
+    coverage,
+    nowMs: Date.now(),
+    timeoutMs: flags.timeout * 1000,
+    ...(run === undefined ? {} : { filter: run }),
+  };
   const report = await testProject(project, { ...options, ...(explain === undefined ? {} : { explain }) }, engine);
   const enough = threshold === undefined || (report.coverage?.percent ?? 0) >= threshold;
   const ok = allPassed(report) && enough && report.results.length > 0;
@@ -81,6 +88,10 @@ function print(project: PolicyProject, report: TestReport): void {
   say(`${count(of('pass'), 'test')} passed, ${failed} failed${skipped}`);
   const { differences, decisions } = report;
   if (report.diagnostics.length > 0) return;
+  if (report.results.some(({ timedOut }) => timedOut === true)) {
+    say('nothing was compared with WASM: a test took too long');
+    return;
+  }
   const same =
     differences.length === 0 ? 'the same in the interpreter and in WASM' : `${differences.length} differ in WASM`;
   say(`${count(decisions, 'decision')} asked for: ${same}`);
@@ -116,6 +127,12 @@ function percentOf(text: string): number {
   const percent = /^\d{1,3}(\.\d+)?$/.test(text) ? Number(text) : Number.NaN;
   if (percent <= 100) return percent;
   throw new InvalidArgumentError('expected a percentage, 0 to 100');
+}
+
+function secondsOf(text: string): number {
+  const seconds = /^\d{1,4}(\.\d{1,3})?$/.test(text) ? Number(text) : Number.NaN;
+  if (seconds >= 0.001 && seconds <= 3600) return seconds;
+  throw new InvalidArgumentError('expected seconds, 0.001 to 3600');
 }
 
 function explanationOf(text: string): (typeof EXPLANATIONS)[number] {

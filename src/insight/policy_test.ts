@@ -16,6 +16,8 @@ export interface TestOptions {
   readonly coverage?: boolean;
   /** Which part of a failing test's trace is wanted. */
   readonly explain?: 'notes' | 'fails' | 'full';
+  /** How long one test may take, in milliseconds. */
+  readonly timeoutMs?: number;
   /** Milliseconds since the Unix epoch, for `time.now_ns`. */
   readonly nowMs: number;
 }
@@ -58,6 +60,8 @@ export async function testProject(
   const nothing = { interpretedOnly: [], differences: [], decisions: 0, broken: [] };
   const report = { results: run.results, ...nothing, ...coverage };
   if (run.diagnostics !== undefined) return { ...report, diagnostics: run.diagnostics.map(withHint) };
+  // Compiled, it may never end either, and nothing could end it.
+  if (run.results.some(({ timedOut }) => timedOut === true)) return { ...report, diagnostics: [] };
   const compared = await compareRules(project, run.results, { engine, nowMs });
   if ('diagnostics' in compared) return { ...report, diagnostics: compared.diagnostics };
   const decided = await tryDecisions(project, options.filter === undefined ? {} : { filter: options.filter }, engine);

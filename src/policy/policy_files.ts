@@ -61,7 +61,10 @@ async function visit(walk: Walk, folder: string, depth: number): Promise<void> {
 
 /** Mounted configuration consists of links to files beside them, so links inside the folder count as what they lead to. */
 async function isOwnFile(walk: Walk, path: string, entry: Dirent): Promise<boolean> {
-  if (!isPolicyName(entry.name)) return false;
+  if (!isPolicyName(entry.name)) {
+    if (entry.isSymbolicLink()) await refuseLinkedFolder(walk, path);
+    return false;
+  }
   if (entry.isFile()) return true;
   const place = join(walk.root, path);
   if (!entry.isSymbolicLink()) throw new Error(`${place} is not a file`);
@@ -72,6 +75,14 @@ async function isOwnFile(walk: Walk, path: string, entry: Dirent): Promise<boole
     throw new Error(`${place} is a link out of ${walk.root}: put the file itself there`);
   if ((await fs.stat(target)).isFile()) return true;
   throw new Error(`${place} is not a file`);
+}
+
+/** Rules behind it would be left out without a word, denials among them. */
+async function refuseLinkedFolder({ root }: Walk, path: string): Promise<void> {
+  const place = join(root, path);
+  const target = await fs.stat(place).catch(() => null);
+  if (target?.isDirectory() === true)
+    throw new Error(`${place} is a link to a folder, and these are not followed: put the folder itself there`);
 }
 
 function isPolicyName(name: string): boolean {

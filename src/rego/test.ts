@@ -9,12 +9,15 @@ export interface RegoTestRequest extends RegoPolicy {
   readonly coverage?: boolean;
   /** Which part of a failing test's trace is returned. Default `fails`. */
   readonly explain?: 'notes' | 'fails' | 'full';
+  /** How long one test may take, in milliseconds; it ends with an error then. Default: as long as the call may. */
+  readonly timeoutMs?: number;
 }
 
 /** What the tests gave. */
 export interface RegoTestRun {
   /** In the order of the source. */
   readonly results: readonly RegoTestResult[];
+  /** Absent also where a test timed out. */
   readonly coverage?: RegoCoverage;
   /** Why no test ran. */
   readonly diagnostics?: readonly RegoDiagnostic[];
@@ -32,6 +35,8 @@ export interface RegoTestResult {
   readonly durationMs: number;
   /** For `error`: what happened. */
   readonly error?: string;
+  /** Whether that is that it took longer than it may. */
+  readonly timedOut?: boolean;
   /** What `print` wrote. */
   readonly output?: string;
   /** The named cases of a test that is written as a table. */
@@ -70,8 +75,8 @@ export async function testPolicy(
   engine: RegoEngine = sharedRegoEngine(),
   options?: RegoCallOptions,
 ): Promise<RegoTestRun> {
-  const { filter, coverage, explain } = request;
-  const call = { ...policyRequest(request, engine), filter, coverage, explain };
+  const { filter, coverage, explain, timeoutMs } = request;
+  const call = { ...policyRequest(request, engine), filter, coverage, explain, timeoutMs };
   const answer = await engine.call<Partial<RegoTestRun>>('test', call, options);
   return { ...answer, results: answer.results ?? [] };
 }

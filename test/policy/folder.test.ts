@@ -121,11 +121,19 @@ describe('a folder that is refused', () => {
     expect(await refusal(folder)).toBe(`${join(folder, 'b.rego')} is a link that leads nowhere`);
   });
 
-  it('does not follow links to folders', async () => {
+  it('has a link to a folder, whose rules would be left out without a word', async () => {
+    const outside = folderWith({ 'outside.rego': 'package outside\n' });
+    for (const [name, target] of [
+      ['linked', outside],
+      ['loop', '.'],
+    ] as const) {
+      const folder = folderWith({ 'a.rego': REGO });
+      symlinkSync(target, join(folder, name));
+      expect(await refusal(folder)).toBe(
+        `${join(folder, name)} is a link to a folder, and these are not followed: put the folder itself there`,
+      );
+    }
     const folder = folderWith({ 'a.rego': REGO });
-    symlinkSync(folderWith({ 'outside.rego': 'package outside\n' }), join(folder, 'linked'));
-    symlinkSync('.', join(folder, 'loop'));
-    expect((await readPolicyFolder(folder)).modules.map(({ path }) => path)).toEqual(['a.rego']);
     symlinkSync('.', join(folder, 'b.rego'));
     expect(await refusal(folder)).toContain('b.rego is a link out of');
   });

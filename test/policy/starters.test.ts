@@ -59,6 +59,7 @@ describe.each(Object.keys(CLOUD_SHAPES))('what policy new --cloud %s makes', { t
     const report = await mutatePolicy(project, { entrypoint: ENTRYPOINT, examples, explained }, regoEngine);
     if ('findings' in report) throw new Error(JSON.stringify(report.findings));
     expect(report.flips.filter(({ because }) => because === undefined)).toEqual([]);
+    expect(report.unused).toEqual([]);
     expect(Math.min(report.allowed, report.denied)).toBeGreaterThan(5);
   });
 });
