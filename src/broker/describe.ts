@@ -9,6 +9,7 @@ import { authorityOf } from '../net/listen.ts';
 import { readServerTls } from '../net/tls.ts';
 import { SigningKeyFile } from '../oauth/signing_key_file.ts';
 import { WorkloadIssuers } from '../oauth/workload_identity.ts';
+import { mustBePrivate } from './state_folder.ts';
 
 /** What a configuration of the broker would serve. */
 export interface BrokerDescription {
@@ -48,6 +49,7 @@ export async function describeBroker(config: BrokerConfig, file: string): Promis
   for (const tls of [listen.tls, admin.tls])
     if (tls !== undefined) readServerTls({ ...tls, client_certificates: 'none' });
   mustExist(filesOf(config), file);
+  mustBePrivate(config.state_folder); // Absent, it is made at the first start.
   const tokens = [admin.api_token_file, server.registration?.initial_access_token_file];
   for (const token of [...tokens, ...(ended?.gateways ?? []).map((gateway) => gateway.api_token_file)]) {
     if (token !== undefined) readBearerToken(token);

@@ -79,11 +79,12 @@ async function start(
   const issuers = new WorkloadIssuers(config.workload_issuers, { clock });
   const clients = new WorkflowClients({ config, workflows, server, states, clock, log });
   const issuer = new TokenIssuer({ config, server, clients, clock, log });
-  closing.push(() => clients.close());
-  closing.push(() => [issuer.queue, issuers, server].forEach((part) => void part.close()));
   const { requests_per_job: requestsPerJob } = config.limits;
   const shared = { workflows, issuer, jobs, endings, records, clock, log };
   const tokens = new TokenEndpoint({ ...shared, issuers, server, requestsPerJob });
+  closing.push(() => clients.close());
+  closing.push(() => tokens.settled());
+  closing.push(() => [issuer, issuers, server].forEach((part) => void part.close()));
   const ends = new JobEnd(shared);
   closing.push(() => ends.close());
   await ends.endOverdue();

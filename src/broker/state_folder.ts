@@ -21,13 +21,19 @@ export function openStateFolder(folder: string): StateFolder {
   } catch (error) {
     throw new Error(`state_folder: ${folder} cannot be made (${codeOf(error)})`);
   }
-  const status = statSync(folder);
-  if (!status.isDirectory()) throw new Error(`state_folder: ${folder} is not a folder`);
-  if ((status.mode & 0o077) !== 0)
-    throw new Error(`state_folder: others may read ${folder}, which holds private keys; chmod 700 ${folder}`);
+  mustBePrivate(folder);
   const lock = take(folder);
   for (const name of readdirSync(folder)) if (DRAFT.test(name)) rmSync(join(folder, name), { force: true });
   return { clients: join(folder, 'clients.json'), jobs: join(folder, 'jobs.json'), release: () => lock.release() };
+}
+
+/** @throws Error when the folder is there and is none, or others may look into it */
+export function mustBePrivate(folder: string): void {
+  const status = statSync(folder, { throwIfNoEntry: false });
+  if (status === undefined) return;
+  if (!status.isDirectory()) throw new Error(`state_folder: ${folder} is not a folder`);
+  if ((status.mode & 0o077) !== 0)
+    throw new Error(`state_folder: others may read ${folder}, which holds private keys; chmod 700 ${folder}`);
 }
 
 function take(folder: string): FolderLock {

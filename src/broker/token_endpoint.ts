@@ -70,6 +70,11 @@ export class TokenEndpoint {
     return this.#flights.size;
   }
 
+  /** Resolves when the requests under way have ended. */
+  async settled(): Promise<void> {
+    await Promise.allSettled(this.#flights.values());
+  }
+
   /** A flight belongs to one identity token, one proof and one body: nobody else's request has all three. */
   serve(arrival: TokenArrival): Promise<Outcome<TokenAnswer>> {
     const hash = createHash('sha256');

@@ -56,6 +56,7 @@ const ABOUT_CLIENT: ReadonlySet<string> = new Set(['invalid_client', 'unauthoriz
 export class TokenIssuer {
   readonly #options: TokenIssuerOptions;
   readonly queue: TokenQueue;
+  readonly #closing = new AbortController();
 
   constructor(options: TokenIssuerOptions) {
     this.#options = options;
@@ -65,6 +66,12 @@ export class TokenIssuer {
       limit: limits.queue,
       timeoutMs: limits.queue_timeout_ms,
     });
+  }
+
+  /** Ends what waits and what is under way: nobody is there any more to get the answer. */
+  close(): void {
+    this.queue.close();
+    this.#closing.abort();
   }
 
   /** Asks once; an attempt is not repeated, since a proof is good for one. Never rejects with what the server said. */
@@ -95,6 +102,7 @@ export class TokenIssuer {
         }),
       ),
       timeoutMs: config.authorization_server.timeout_ms,
+      signal: this.#closing.signal,
     });
     return answer.ok && answer.status === 200;
   }
@@ -120,6 +128,7 @@ export class TokenIssuer {
       headers: { ...FORM, dpop: proof },
       body: String(body),
       timeoutMs: config.authorization_server.timeout_ms,
+      signal: this.#closing.signal,
     });
     if (!answer.ok) {
       this.#options.log.error({ problem: answer.problem }, 'the authorization server gave no answer');

@@ -1,4 +1,4 @@
-import { chmodSync, existsSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { stringify } from 'yaml';
@@ -112,6 +112,12 @@ describe('sallyport config check with the file of a broker', () => {
     const { code, errors, text } = await check(changes);
     expect([code, text]).toEqual([1, '']);
     expect(errors).toMatch(words);
+  });
+
+  it('a state folder that others may read, or that is none', async () => {
+    mkdirSync(join(test.folder, 'state'), { mode: 0o755 });
+    expect((await check()).errors).toMatch(/state_folder: others may read .*chmod 700/);
+    expect((await check({ state_folder: 'workflows.yaml' })).errors).toMatch(/state_folder: .* is not a folder/);
   });
 
   it('a key of a client that is missing, and a token that others may read', async () => {

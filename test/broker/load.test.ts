@@ -40,7 +40,7 @@ describe('many jobs at once', () => {
     const { connections, ...limits } = config;
     const test = await TestBroker.start({
       front,
-      config: { authorization_server: { issuer: front.origin, connections }, limits },
+      config: { authorization_server: { issuer: front.origin, connections, timeout_ms: 60_000 }, limits },
     });
     closing.push(() => test.close());
     const { promise: held, resolve: release } = Promise.withResolvers<void>();

@@ -22,7 +22,7 @@ afterEach(async () => {
 async function startHeld(config: Record<string, unknown> = {}, connections = 32) {
   const front = await ServerFront.start();
   closing.push(() => front.close());
-  const server = { issuer: front.origin, connections };
+  const server = { issuer: front.origin, connections, timeout_ms: 60_000 };
   const test = await TestBroker.prepare({ front, config: { authorization_server: server, ...config } });
   closing.push(() => test.close());
   const { promise: held, resolve: release } = Promise.withResolvers<void>();
@@ -125,7 +125,9 @@ describe('SIGTERM', () => {
     await eventually('it is under way', () => front.seen('POST', '/token').length === 1);
     program.child.kill('SIGTERM');
     expect(await answer).toBe('cut');
+    // Well before the authorization server would have been given up (60 s).
     expect(await program.ended).toBe(1);
+    expect(test.records().at(-1)).toMatchObject({ event: 'token_refused' });
   });
 
   it('a second signal ends it at once', async () => {

@@ -16,7 +16,7 @@ beforeAll(async () => {
   test = await TestBroker.start({
     front,
     config: {
-      authorization_server: { issuer: front.origin, timeout_ms: 1500, connections: 4 },
+      authorization_server: { issuer: front.origin, timeout_ms: 2500, connections: 4 },
       limits: { queue_timeout_ms: 5000 },
     },
   });
