@@ -10,6 +10,7 @@ import { startGateway } from './contenders/gateway.ts';
 import { type IssuerEndpoints, startIssuer } from './contenders/gateway_variants.ts';
 import { startUpstream } from './contenders/nginx.ts';
 import { shareCores } from './cores.ts';
+import { usageOf, usedBetween } from './cpu.ts';
 import { beginFlood } from './floods/flood.ts';
 import { FLOODS, type Flood } from './floods/kinds.ts';
 import { describeFloods, type Sample } from './floods/page.ts';
@@ -107,12 +108,16 @@ function makeHonest({ honest }: Scene, count = HONEST_RATE * SECONDS): Promise<B
 }
 
 /** @throws Error when one of them is not answered 200 */
-async function measureHonest({ gateway }: Scene, requests: readonly Buffer[]): Promise<LoadResult> {
-  const { port } = gateway.program;
+async function measureHonest(
+  { gateway }: Scene,
+  requests: readonly Buffer[],
+): Promise<{ load: LoadResult; core: number }> {
+  const { port, pid } = gateway.program;
+  const before = usageOf(pid);
   const result = await sendAll(requests, { port, connections: HONEST_CONNECTIONS, rate: HONEST_RATE });
   const others = [...result.statuses].filter(([status]) => status !== 200);
   if (others.length > 0) throw new Error(`honest requests were answered with ${JSON.stringify(others)}`);
-  return result;
+  return { load: result, core: usedBetween(before, usageOf(pid)) / (result.seconds * 1e6) };
 }
 
 /** Honest traffic alone, then the same beside a flood that has begun before and lasts longer. */
@@ -134,8 +139,9 @@ async function sample(scene: Scene, one: Flood, rate: number | undefined): Promi
   return {
     name: one.name,
     rate: rate ?? null,
-    quiet,
-    flooded,
+    quiet: quiet.load,
+    flooded: flooded.load,
+    cpu: { quiet: quiet.core, flooded: flooded.core },
     flood: { perSecond: requests.length / seconds, overloaded: statuses.get(503) ?? 0 },
     introspections: (after.introspections - asked.introspections) / seconds,
     keySets: (after.key_sets - asked.key_sets) / seconds,
