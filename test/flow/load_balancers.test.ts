@@ -385,6 +385,29 @@ describe.each(Object.keys(KINDS).filter((name) => hasStream || name !== 'nginx, 
   });
 });
 
+describe('files of load balancers that are not run here', () => {
+  it('Envoy: replaces what callers send, passes the certificate on, leaves the target alone', () => {
+    const file = parse(blockOf(GUIDE, 'envoy.yaml'));
+    const manager = file.static_resources.listeners[0].filter_chains[0].filters[0].typed_config;
+    expect(manager).toMatchObject({
+      forward_client_cert_details: 'SANITIZE_SET',
+      set_current_client_cert_details: { cert: true },
+      normalize_path: false,
+      merge_slashes: false,
+      path_with_escaped_slashes_action: 'KEEP_UNCHANGED',
+    });
+    expect(file.static_resources.clusters[0].name).toBe(manager.route_config.virtual_hosts[0].routes[0].route.cluster);
+  });
+
+  it('Traefik: every router has the middleware that passes the certificate on', () => {
+    const { http, tls } = parse(blockOf(GUIDE, 'traefik, dynamic configuration'));
+    const { middlewares, service, tls: asked } = http.routers.cloud;
+    expect(http.middlewares[middlewares[0]]).toEqual({ passTLSClientCert: { pem: true } });
+    expect(http.services[service].loadBalancer.passHostHeader).toBe(true);
+    expect(tls.options[asked.options].clientAuth.clientAuthType).toBe('RequestClientCert');
+  });
+});
+
 /** The certificates that the files name, in one folder. */
 function writeFiles(folder: string): void {
   const write = (name: string, text: string) => writeFileSync(join(folder, name), text, { mode: 0o600 });
