@@ -13,7 +13,7 @@ import { type CallParts, OpenCall, PROTOCOLS, type Protocol, refusalOf } from '.
  * saw, what the upstream saw, and the record.
  */
 
-const GRACE_SECONDS = 5;
+const GRACE_SECONDS = 30;
 const ALLOW = 'package sallyport\n\ndecision := {"allow": true}\n';
 const WITHDRAW = `package sallyport
 

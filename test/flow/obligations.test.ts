@@ -13,7 +13,7 @@ const POLICY = `package sallyport
 
 decision := {"allow": true, "obligations": obligations}
 
-obligations contains {"type": "deadline_ms", "milliseconds": 700} if "soon" in input.request.segments
+obligations contains {"type": "deadline_ms", "milliseconds": 1500} if "soon" in input.request.segments
 
 obligations contains {"type": "deadline_ms", "milliseconds": 60000} if "soon" in input.request.segments
 
@@ -181,7 +181,7 @@ describe.each([
       const path = `/v1/soon/${++count}`;
       const call = await begin(protocol, { path });
       await eventually('the answer', () => call.view().whole);
-      await new Promise((resolve) => setTimeout(resolve, 900));
+      await new Promise((resolve) => setTimeout(resolve, 1800));
       expect(call.over).toBe(false);
       expect(await recordOf(path)).toMatchObject({ outcome: 'allowed', status: 200 });
     });
