@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url';
 /** Both `src/insight/` and `dist/insight/` lie two folders below the package. */
 const PACKAGE = new URL('../../', import.meta.url);
 /** What a policy of one's own begins with; the worked examples stay where they are. */
-const PARTS = ['lib', 'schema', 'starter', 'explained_flips.yaml'] as const;
+const PARTS = ['lib', 'schema', 'starter'] as const;
 
 /** What a policy for one shape of cloud API begins with. */
 interface CloudShape {
@@ -22,7 +22,7 @@ export const CLOUD_SHAPES: Readonly<Record<string, CloudShape>> = {
   rest: {
     title: 'a REST API: projects, and what is in them',
     catalogues: { 'catalog.yaml': 'demo_cloud.yaml' },
-    overlays: [],
+    overlays: ['rest'],
   },
   kubernetes: {
     title: 'a Kubernetes API: rules open namespaces',

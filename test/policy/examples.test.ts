@@ -15,6 +15,7 @@ const ENTRYPOINTS = [
   'examples/per_job_table/decision',
   'examples/break_glass/decision',
   'examples/change_ticket/decision',
+  'token_issuance/decision',
 ];
 
 let project: PolicyProject;
