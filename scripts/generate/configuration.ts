@@ -73,7 +73,7 @@ export function brokerPage(): string {
 # Configuration of the broker
 
 One YAML file for \`sallyport broker --config FILE\`, strict and read like [that of the gateway](configuration.md). How the parts fit together:
-[the guide](../guides/broker.md).
+[the guide](../guides/broker.md). \`sallyport config check FILE\` reads it, the workflows and whatever they name; \`sallyport config schema --of broker\` and \`--of workflows\` print the schemas.
 
 ${table(brokerEditorSchema() as Node)}
 ## The file of workflows
