@@ -126,8 +126,8 @@ const KINDS: Readonly<Record<string, Kind>> = {
   },
 };
 
-/** nginx with the module for TLS that passes through is not in every distribution's package. */
-const hasStream = ['/usr/lib/nginx/modules', '/usr/lib64/nginx/modules', '/usr/share/nginx/modules'].some((folder) =>
+/** nginx with the module for TLS that passes through, where the guide's file looks for it, is not in every distribution's package. */
+const hasStream = ['/usr/share/nginx/modules', '/etc/nginx/modules'].some((folder) =>
   existsSync(join(folder, 'ngx_stream_module.so')),
 );
 
