@@ -46,11 +46,11 @@ approved if {
 	is_string(approval.approver)
 	approval.approver in data.examples.break_glass.approvers
 
-	# Four eyes: without an actor nobody can say that these are two people.
+	# Four eyes: without an actor nobody can say that these are two people. Names of accounts do not differ in case alone.
 	is_string(input.job.actor)
-	approval.approver != input.job.actor
+	lower(trim_space(approval.approver)) != lower(trim_space(input.job.actor))
 	is_string(approval.reason)
-	approval.reason != ""
+	trim_space(approval.reason) != ""
 }
 
 in_window if {

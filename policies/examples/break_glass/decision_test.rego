@@ -48,6 +48,9 @@ test_the_approver_is_listed_and_somebody_else if {
 	codes_of({"approver": "somebody"}) == {"not_approved"}
 	codes_of({"approver": null}) == {"not_approved"}
 	codes({"job": {"actor": "approver-1"}}) == {"not_approved"}
+	codes({"job": {"actor": "Approver-1"}}) == {"not_approved"}
+	codes({"job": {"actor": " approver-1"}}) == {"not_approved"}
+	codes_of({"reason": "  "}) == {"not_approved"}
 	codes({"job": {"actor": null}}) == {"not_approved"}
 	codes({"job": null}) == {"not_approved"}
 	codes_of({"reason": ""}) == {"not_approved"}
