@@ -22,6 +22,9 @@ const started: Started = [];
 for (const signal of ['SIGINT', 'SIGTERM'] as const)
   process.on(signal, () => interrupt.abort(new NotAsExpected(signal)));
 
+// Whoever reads along may go, as `head` does; what was started has to be stopped all the same.
+process.stdout.on('error', () => interrupt.abort(new NotAsExpected('nobody reads the story')));
+
 process.exitCode = await tell();
 
 async function tell(): Promise<number> {

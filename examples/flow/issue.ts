@@ -4,7 +4,7 @@ import { type Exported, environmentOf } from '../../src/agent/environment.ts';
 import { detailsText } from '../../src/oauth/refusal_text.ts';
 import type { CiSystem } from '../first_job/ci_system.ts';
 import { type Job, wordsOf } from './job.ts';
-import { type Program, sallyport } from './program.ts';
+import { ENVIRONMENT, type Program, sallyport } from './program.ts';
 import type { Stage, Started } from './stage.ts';
 import type { Story } from './story.ts';
 
@@ -26,11 +26,7 @@ export async function startBroker(story: Story, { startBroker, authserver, folde
 
 /** The environment of a step before the agent is there: little of this one, and what the runner gives it. */
 export function runnerVariables(ci: CiSystem): Record<string, string> {
-  const kept = ['PATH', 'HOME', 'TMPDIR', 'LANG'].flatMap((name) => {
-    const value = process.env[name];
-    return value === undefined ? [] : [[name, value]];
-  });
-  return { ...Object.fromEntries(kept), ...ci.variables };
+  return { ...ENVIRONMENT, ...ci.variables };
 }
 
 /** An agent starts beside the job, and shows the job's identity token to the broker. */

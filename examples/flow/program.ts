@@ -9,6 +9,14 @@ const READY_MS = 60_000;
 const STOP_MS = 15_000;
 const READY = /^ready: (\S+)(?: \(listens on (\S+), admin (\S+)\))?$/;
 
+/** What programs get of this environment: nothing that leads them elsewhere, such as a proxy. */
+export const ENVIRONMENT: Readonly<Record<string, string>> = Object.fromEntries(
+  ['PATH', 'HOME', 'TMPDIR', 'LANG'].flatMap((name) => {
+    const value = process.env[name];
+    return value === undefined ? [] : [[name, value]];
+  }),
+);
+
 /** A line of a program's log. */
 export type LogLine = Readonly<Record<string, unknown>>;
 
@@ -34,6 +42,7 @@ export class Program {
     this.name = name;
     this.#child = spawn(process.execPath, [MAIN, name, '--config', `${name}.yaml`], {
       cwd: folder,
+      env: ENVIRONMENT,
       stdio: ['ignore', 'ignore', 'pipe'],
     });
     this.#child.stderr?.setEncoding('utf8').on('data', (chunk: string) => {
@@ -84,7 +93,7 @@ export class Program {
 export function sallyport(
   folder: string,
   argv: readonly string[],
-  env: NodeJS.ProcessEnv = process.env,
+  env: NodeJS.ProcessEnv = ENVIRONMENT,
 ): Promise<Finished> {
   return run([process.execPath, MAIN, ...argv], { cwd: folder, env });
 }

@@ -19,8 +19,11 @@ afterAll(() => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-/** Plays the flow; with `interruptAt` it is told to stop once it has said that. */
-function play(variables: Record<string, string> = {}, interruptAt?: string) {
+/** Plays the flow; with `interrupt` it is stopped once it has said that. */
+function play(
+  variables: Record<string, string> = {},
+  interrupt?: { readonly at: string; readonly by: 'SIGTERM' | 'closed pipe' },
+) {
   const env = { ...process.env, TMPDIR: folder, ...variables };
   const child = spawn(process.execPath, [FLOW], { env, stdio: ['ignore', 'pipe', 'pipe'] });
   living.add(child);
@@ -28,8 +31,10 @@ function play(variables: Record<string, string> = {}, interruptAt?: string) {
   let told = false;
   const keep = (chunk: string) => {
     text += chunk;
-    if (interruptAt === undefined || told || !text.includes(interruptAt)) return;
-    told = child.kill('SIGTERM');
+    if (interrupt === undefined || told || !text.includes(interrupt.at)) return;
+    told = true;
+    if (interrupt.by === 'SIGTERM') child.kill('SIGTERM');
+    else child.stdout.destroy();
   };
   for (const stream of [child.stdout, child.stderr]) stream.setEncoding('utf8').on('data', keep);
   return new Promise<{ code: number | null; text: string }>((done) => {
@@ -135,8 +140,14 @@ describe('the whole flow', { timeout: 180_000 }, () => {
   });
 
   it('stops when it is told to', async () => {
-    const { code, text } = await play({}, '\n2. ');
+    const { code, text } = await play({}, { at: '\n2. ', by: 'SIGTERM' });
     expect([code, text]).toEqual([1, expect.stringMatching(/FAILED +SIGTERM/)]);
+    await expectNothingLeft(text);
+  });
+
+  it('stops when nobody reads it any more', async () => {
+    const { code, text } = await play({}, { at: '\n1. ', by: 'closed pipe' });
+    expect(code).toBe(1);
     await expectNothingLeft(text);
   });
 });
