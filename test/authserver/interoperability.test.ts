@@ -208,6 +208,15 @@ describe('openid-client', () => {
     expect(token['issued_token_type']).toBe('urn:ietf:params:oauth:token-type:access_token');
   });
 
+  it('uses the identity token as a grant, without any other authentication', async () => {
+    const config = await discover('deploy', openid.None());
+    const DPoP = openid.getDPoPHandle(config, server.jobKey);
+    const asked = { assertion: server.ci.token(), resource: RESOURCE, scope: 'builds:write' };
+    const token = await openid.genericGrantRequest(config, JWT_BEARER, asked, { DPoP });
+    expect(token.token_type).toBe('dpop');
+    expect(claimsOf(token.access_token)).toMatchObject({ client_id: 'deploy', job: { repository: 'acme/infra' } });
+  });
+
   it('registers a client', async () => {
     const key = await newKeyPair();
     const config = await openid.dynamicClientRegistration(
