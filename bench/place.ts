@@ -27,6 +27,8 @@ export interface ProgramStart {
   readonly port: number;
   /** CPUs that it may use, as taskset takes them; absent: all. */
   readonly cpus?: string | undefined;
+  /** Variables of its environment, beside those of this process. */
+  readonly env?: Readonly<Record<string, string>>;
 }
 
 /** The folder and the child processes of one run. Whatever was started here ends here, also when the run fails. */
@@ -42,11 +44,14 @@ export class Place {
   }
 
   /** Starts a program and waits until it listens. Fails with the end of what it printed. */
-  async start({ name, command, args, port, cpus }: ProgramStart): Promise<Program> {
+  async start({ name, command, args, port, cpus, env }: ProgramStart): Promise<Program> {
     const printed = join(this.folder, `${name.replace(/[^a-z0-9]+/gi, '_')}.log`);
     const output = openSync(printed, 'w');
     const pinned = cpus === undefined ? [command, ...args] : ['taskset', '-c', cpus, command, ...args];
-    const child = spawn(pinned[0] as string, pinned.slice(1), { stdio: ['ignore', output, output] });
+    const child = spawn(pinned[0] as string, pinned.slice(1), {
+      stdio: ['ignore', output, output],
+      env: { ...process.env, ...env },
+    });
     closeSync(output);
     this.#children.add(child);
     child.once('exit', () => this.#children.delete(child));

@@ -3,7 +3,7 @@ import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { serialize } from 'node:v8';
 import { buildConfiguredPolicy } from '../../src/gateway/policy_build.ts';
-import { YOUNG_GENERATION } from '../../src/memory/heap.ts';
+import { NODE_FLAGS } from '../../src/memory/heap.ts';
 import { freePort, type Place } from '../place.ts';
 import { ISSUER, RESOURCE } from '../requests.ts';
 import type { Contender, Setting } from './contender.ts';
@@ -12,6 +12,8 @@ import { startRedisFor } from './redis.ts';
 const ROOT = resolve(import.meta.dirname, '../..');
 const MAIN = join(ROOT, 'src/main.ts');
 const LAYERS = fileURLToPath(new URL('../programs/layers.ts', import.meta.url));
+/** What the npm scripts set, beside NODE_FLAGS. */
+const ENVIRONMENT = { NODE_COMPILE_CACHE: join(ROOT, 'node_modules/.cache/sallyport'), MALLOC_ARENA_MAX: '1' };
 /** Proofs are made before they are sent, so they may be this old. */
 const PROOF_AGE_SECONDS = 1800;
 const ALL = { token: true, proof: true, replay: true };
@@ -39,9 +41,9 @@ export async function startGateway(setting: Setting, run: GatewayRun): Promise<C
   const port = await freePort();
   const redisPort = (await run.redisPort?.(redis.port)) ?? redis.port;
   const file = writeConfig(name, setting, { port, processes, redisPort, change: run.change });
-  const args = [...nodeFlags, YOUNG_GENERATION, MAIN, 'gateway', '--config', file];
+  const args = [...nodeFlags, ...NODE_FLAGS, MAIN, 'gateway', '--config', file];
   const cpus = processes === 1 ? setting.cpus : undefined;
-  const program = await place.start({ name, command: process.execPath, args, port, cpus });
+  const program = await place.start({ name, command: process.execPath, args, port, cpus, env: ENVIRONMENT });
   return { name: `gateway, ${processes} process${processes === 1 ? '' : 'es'}`, program, redis, checks: ALL };
 }
 

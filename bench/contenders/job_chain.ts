@@ -2,7 +2,7 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { YOUNG_GENERATION } from '../../src/memory/heap.ts';
+import { NODE_FLAGS } from '../../src/memory/heap.ts';
 import { generatePrivateJwk, publicPartOf } from '../../src/oauth/signing_key.ts';
 import { freePort, type Place } from '../place.ts';
 import { RESOURCE } from '../requests.ts';
@@ -30,7 +30,7 @@ export async function startJobChain(place: Place, bounds: { bytes: number; limit
     return file;
   };
   const start = (name: string, args: readonly string[], port: number) =>
-    place.start({ name, command: process.execPath, args: [YOUNG_GENERATION, ...args], port });
+    place.start({ name, command: process.execPath, args: [...NODE_FLAGS, ...args], port });
   const ports: Ports = {
     issuer: await freePort(),
     upstream: await freePort(),

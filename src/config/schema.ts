@@ -574,9 +574,9 @@ const limits = z.strictObject({
     .int()
     .min(1)
     .max(10_000_000)
-    .default(25_000)
+    .default(5_000)
     .describe(
-      'Verified tokens that are remembered, per process: about 1.4 KB each. Others are verified anew, which costs more than everything else of a request.',
+      'Verified tokens that are remembered, and as many keys of callers, per process: about 4 KB for both. Others are verified anew, which costs as much as everything else of a request.',
     ),
   rate_keys: z
     .int()

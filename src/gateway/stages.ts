@@ -106,7 +106,8 @@ export async function startServices(parts: ServiceParts): Promise<Services> {
     started.endedKeys = endedKeys;
     const rates = await startRateLimits(config);
     started.rates = rates;
-    started.proofs = createProofVerifier({ dpop, stores, nonces, nonceIssuers: issuersWithNonce(config), clock });
+    const nonceIssuers = issuersWithNonce(config);
+    started.proofs = createProofVerifier({ dpop, stores, nonces, nonceIssuers, cacheSize: limits.tokens, clock });
     const { tokens, forwarder, auditor, proofs } = started;
     return { tokens, forwarder, auditor, stores, endedKeys, rates, proofs, refusals: new RefusalPace() };
   } catch (error) {

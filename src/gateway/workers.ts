@@ -3,7 +3,7 @@ import { fileURLToPath } from 'node:url';
 import { mergeStdout, stdoutIsPipe } from '../audit/merge_stdout.ts';
 import type { GatewayConfig } from '../config/schema.ts';
 import type { EndedKey } from '../ended_jobs/ended_keys.ts';
-import { YOUNG_GENERATION } from '../memory/heap.ts';
+import { NODE_FLAGS } from '../memory/heap.ts';
 import type { PolicyArtifact } from '../policy/artifact.ts';
 import type { Log } from '../telemetry/log.ts';
 import type { WorkersState } from '../telemetry/source_metrics.ts';
@@ -76,7 +76,7 @@ export class Workers {
     const stdout = this.#mergesStdout ? 'pipe' : 'inherit';
     cluster.setupPrimary({
       exec: WORKER_FILE,
-      execArgv: [...process.execArgv.filter((flag) => flag !== YOUNG_GENERATION), YOUNG_GENERATION],
+      execArgv: [...process.execArgv.filter((flag) => !NODE_FLAGS.includes(flag)), ...NODE_FLAGS],
       serialization: 'advanced',
       stdio: ['ignore', stdout, 'inherit', 'ipc'],
     });

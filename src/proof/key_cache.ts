@@ -1,8 +1,6 @@
 import { LRUCache } from 'lru-cache';
 import type { ProofKey } from './dpop_header.ts';
 
-/** One imported key costs about 2.5 KB outside the JavaScript heap. */
-const MAX_KEYS = 10_000;
 /** Characters; the header of an RSA key of 4096 bits takes 1,100. Longer ones are read each time, so that they fill no memory. */
 const MAX_HEADER = 1536;
 
@@ -24,9 +22,9 @@ export interface KeyCacheStats {
   readonly misses: number;
 }
 
-/** Makes a cache of at most 10,000 keys that forgets the one used longest ago. */
-export function createKeyCache(): KeyCache {
-  const keys = new LRUCache<string, ProofKey>({ max: MAX_KEYS });
+/** Makes a cache that forgets the key used longest ago. @param size keys at most; each takes about 2.5 KB, most of it outside of the heap */
+export function createKeyCache(size: number): KeyCache {
+  const keys = new LRUCache<string, ProofKey>({ max: size });
   let hits = 0;
   let misses = 0;
   return {

@@ -57,6 +57,8 @@ export interface ProofVerifierParts {
   readonly nonces: Nonces;
   /** Issuers whose tokens need proofs with a nonce on every route. */
   readonly nonceIssuers: ReadonlySet<string>;
+  /** Keys that are remembered at most. */
+  readonly cacheSize: number;
   readonly clock: Clock;
 }
 
@@ -66,7 +68,7 @@ export interface ProofVerifierParts {
  */
 export function createProofVerifier(parts: ProofVerifierParts): ProofVerifier {
   const { dpop, clock, nonceIssuers } = parts;
-  const keys = createKeyCache();
+  const keys = createKeyCache(parts.cacheSize);
   const rules: DpopRules = { algorithms: allowedAlgorithms(dpop.algorithms), keys, window: dpop, clock };
 
   return {

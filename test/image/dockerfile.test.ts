@@ -1,6 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { NODE_FLAGS } from '../../src/memory/heap.ts';
 import { copied, execForm, type Instruction, readDockerfile } from '../support/dockerfile.ts';
 
 /** Rules for the image, of the kind that hadolint checks, and those that this project has set itself. What the image runs is tested in test/flow/image.test.ts. */
@@ -81,7 +82,7 @@ describe('Dockerfile', () => {
   });
 
   it('ENTRYPOINT and CMD in exec form, so that signals reach the program', () => {
-    expect(execForm(values(final, 'ENTRYPOINT')[0] ?? '')).toEqual(['node', '--max-semi-space-size=8', 'dist/main.js']);
+    expect(execForm(values(final, 'ENTRYPOINT')[0] ?? '')).toEqual(['node', ...NODE_FLAGS, 'dist/main.js']);
     expect(execForm(values(final, 'CMD')[0] ?? '')?.[0]).toBe('gateway');
   });
 

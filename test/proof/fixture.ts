@@ -159,7 +159,8 @@ export function benchOf(
   const stores = new Map(REPLAY_CLASSES.map((kind) => [kind, store]));
   const { leeway_seconds: leewaySeconds, nonce_lifetime_seconds: lifetimeSeconds } = config;
   const nonces = new Nonces({ secrets, lifetimeSeconds, leewaySeconds });
-  const verifier = createProofVerifier({ dpop: config, stores, nonces, nonceIssuers: new Set([NONCE_ISSUER]), clock });
+  const nonceIssuers = new Set([NONCE_ISSUER]);
+  const verifier = createProofVerifier({ dpop: config, stores, nonces, nonceIssuers, cacheSize: 1000, clock });
   const bench: Bench = {
     verifier,
     store,
