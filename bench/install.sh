@@ -4,7 +4,7 @@
 set -eu
 
 missing=""
-for program in nginx apache2 redis-server openssl; do
+for program in nginx apache2 redis-server openssl wrk; do
   command -v "$program" >/dev/null 2>&1 || [ -x "/usr/sbin/$program" ] || missing="$missing $program"
 done
 [ -e /usr/lib/apache2/modules/mod_oauth2.so ] || missing="$missing libapache2-mod-oauth2"

@@ -20,6 +20,7 @@ import { freePort, Place } from './place.ts';
 import { profileGateway } from './profile.ts';
 import { type Measured, median, report } from './report.ts';
 import { type Caller, type Kind, makeCaller, makeRequests } from './requests.ts';
+import { answeredPerSecond } from './wrk.ts';
 
 const OPTIONS = {
   /** A minute's look at the main contenders; nothing is written. */
@@ -35,6 +36,11 @@ const REQUESTS = Number(given.requests ?? (QUICK ? 3000 : 8000));
 /** In the first batch of each contender: V8 has compiled what is hot by then. */
 const WARM_UP = 12_000;
 const CONNECTIONS = 32;
+/** Whose throughput is compared. */
+const PROCESSES = ['gateway-1', 'gateway-2'];
+const WRK_SECONDS = 3;
+/** More than any answers. */
+const MOST_PER_SECOND = 12_000;
 const LAYERS: readonly Layer[] = ['token', 'dpop', 'memory', 'redis', 'policy', 'record'];
 /** Kinds of traffic, the status that is right for each, and who gets it. */
 const TRAFFIC: readonly { kind: Kind; status: number; to(contender: Contender): boolean }[] = [
@@ -61,7 +67,7 @@ async function main(): Promise<void> {
     const upstream = await startUpstream(place, others);
     const setting = { place, caller, upstreamPort: upstream.port, cpus: own };
     const contenders = await startAll(setting, others);
-    const measured = await rounds(contenders, caller);
+    const measured = await rounds(contenders, caller, place);
     const latencies = await measureLatencies(contenders, caller, measured);
     const profile = await profileGateway({
       caller,
@@ -104,8 +110,8 @@ async function startAll(setting: Setting, others: string | undefined): Promise<C
 }
 
 /** The first round warms up and is not counted; it is where every contender must refuse what is wrong. */
-async function rounds(contenders: readonly Contender[], caller: Caller): Promise<Measured> {
-  const measured: Measured = { samples: new Map(), verifyUs: [] };
+async function rounds(contenders: readonly Contender[], caller: Caller, place: Place): Promise<Measured> {
+  const measured: Measured = { samples: new Map(), verifyUs: [], throughputs: new Map() };
   for (let round = 0; round <= ROUNDS; round++) {
     for (const { kind, status, to } of TRAFFIC) {
       const count = round === 0 && kind === 'get' ? WARM_UP : REQUESTS;
@@ -121,10 +127,31 @@ async function rounds(contenders: readonly Contender[], caller: Caller): Promise
         if (round > 0) row.samples.push(sample);
       }
     }
-    if (round > 0) measured.verifyUs.push(verifyCostUs());
+    if (round > 0) {
+      measured.verifyUs.push(verifyCostUs());
+      await measureThroughputs(contenders, { caller, place, measured });
+    }
     console.error(`round ${round} of ${ROUNDS}`);
   }
   return measured;
+}
+
+/** What one process and two of them answer in a second. */
+async function measureThroughputs(
+  contenders: readonly Contender[],
+  { caller, place, measured }: { caller: Caller; place: Place; measured: Measured },
+): Promise<void> {
+  for (const { program, name } of contenders.filter(({ program }) => PROCESSES.includes(program.name))) {
+    const requests = await makeRequests(caller, 'get', WRK_SECONDS * MOST_PER_SECOND);
+    const perSecond = await answeredPerSecond(program, requests, {
+      folder: place.folder,
+      connections: CONNECTIONS,
+      seconds: WRK_SECONDS,
+    });
+    const row = measured.throughputs.get(program.name) ?? { name, perSecond: [] };
+    measured.throughputs.set(program.name, row);
+    row.perSecond.push(perSecond);
+  }
 }
 
 /** Latency at half of what the gateway can do on this machine, for everyone. */

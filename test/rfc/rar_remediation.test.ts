@@ -14,7 +14,10 @@ let usual: Wire;
 let draft: Wire;
 beforeAll(async () => {
   const challenges = { authorization_details: { error: 'insufficient_authorization', status: 401 } };
-  [usual, draft] = await Promise.all([Wire.start(), Wire.start({ config: { challenges } })]);
+  // Where a certificate can arrive, Bearer is offered too.
+  const front_proxies = [{ addresses: ['127.0.0.1'], client_certificate: 'client_cert' }];
+  const listen = { port: 0, front_proxies };
+  [usual, draft] = await Promise.all([Wire.start(), Wire.start({ config: { challenges, listen } })]);
 });
 afterAll(async () => {
   await usual.close();
