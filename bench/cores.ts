@@ -9,11 +9,18 @@ export interface Cores {
   readonly others: string | undefined;
 }
 
+/** All of them, for what shall not have only those that this process has left itself. */
+export function allCores(): string | undefined {
+  return CORES === 1 ? undefined : `0-${CORES - 1}`;
+}
+
+/** Taken down before this process gives some away. */
+const CORES = availableParallelism();
+
 /** Shares the machine's cores between what is measured and the rest, to which this process goes. */
 export function shareCores(): Cores {
-  const cores = availableParallelism();
-  if (cores === 1) return { own: undefined, others: undefined };
-  const others = `1-${cores - 1}`;
+  if (CORES === 1) return { own: undefined, others: undefined };
+  const others = `1-${CORES - 1}`;
   spawnSync('taskset', ['-apc', others, String(process.pid)]);
   return { own: '0', others };
 }

@@ -31,10 +31,10 @@ const OPTIONS = {
 } as const;
 const given = parseArgs({ options: OPTIONS }).values;
 const QUICK = given.quick;
-const ROUNDS = Number(given.rounds ?? (QUICK ? 2 : 5));
+const ROUNDS = Number(given.rounds ?? (QUICK ? 2 : 4));
 const REQUESTS = Number(given.requests ?? (QUICK ? 3000 : 8000));
 /** In the first batch of each contender: V8 has compiled what is hot by then. */
-const WARM_UP = 12_000;
+const WARM_UP = 16_000;
 const CONNECTIONS = 32;
 /** Whose throughput is compared. */
 const PROCESSES = ['gateway-1', 'gateway-2'];

@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { serialize } from 'node:v8';
 import { buildConfiguredPolicy } from '../../src/gateway/policy_build.ts';
 import { NODE_FLAGS } from '../../src/memory/heap.ts';
+import { allCores } from '../cores.ts';
 import { freePort, type Place } from '../place.ts';
 import { ISSUER, RESOURCE } from '../requests.ts';
 import type { Contender, Setting } from './contender.ts';
@@ -42,7 +43,7 @@ export async function startGateway(setting: Setting, run: GatewayRun): Promise<C
   const redisPort = (await run.redisPort?.(redis.port)) ?? redis.port;
   const file = writeConfig(name, setting, { port, processes, redisPort, change: run.change });
   const args = [...nodeFlags, ...NODE_FLAGS, MAIN, 'gateway', '--config', file];
-  const cpus = processes === 1 ? setting.cpus : undefined;
+  const cpus = processes === 1 ? setting.cpus : allCores();
   const program = await place.start({ name, command: process.execPath, args, port, cpus, env: ENVIRONMENT });
   return { name: `gateway, ${processes} process${processes === 1 ? '' : 'es'}`, program, redis, checks: ALL };
 }

@@ -1,6 +1,6 @@
 import { availableParallelism } from 'node:os';
 import { type GatewayConfig, isLoopback } from '../config/schema.ts';
-import { boundHeapGrowth, collectAll } from '../memory/heap.ts';
+import { collectAll, tuneV8 } from '../memory/heap.ts';
 import { createLog, type Log } from '../telemetry/log.ts';
 import { startGateway } from './gateway.ts';
 import { demandsNonces } from './nonces.ts';
@@ -25,7 +25,7 @@ export interface Running {
  * @returns the exit code: 0 when everything ended in order
  */
 export async function runGateway(config: GatewayConfig, told: Promise<NodeJS.Signals>): Promise<number> {
-  boundHeapGrowth();
+  tuneV8();
   const log = createLog({ level: config.log.level });
   warn(config, log);
   let running: Running | null = null;

@@ -3,13 +3,13 @@
  */
 import cluster from 'node:cluster';
 import process from 'node:process';
-import { boundHeapGrowth, collectAll } from '../memory/heap.ts';
+import { collectAll, tuneV8 } from '../memory/heap.ts';
 import { createLog } from '../telemetry/log.ts';
 import type { RememberedDecision } from './decisions.ts';
 import { type RunningGateway, startGateway } from './gateway.ts';
 import type { ToPrimary, ToWorker } from './messages.ts';
 
-boundHeapGrowth();
+tuneV8();
 
 let gateway: RunningGateway | null = null;
 let stopping = false;
