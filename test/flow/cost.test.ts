@@ -24,8 +24,8 @@ const PATIENCE_MS = 120_000;
 const LEFT_BOUND = 4000;
 const LEFT_REQUESTS = 2000;
 const STREAM_PART = Buffer.alloc(65_536, 'x');
-/** 256 MB: without care 4 collections of the whole heap. */
-const STREAM_PARTS = 4096;
+/** 512 MB: without care 8 collections of the whole heap, and some of them remain where sweeping is late. */
+const STREAM_PARTS = 8192;
 
 describe('cost of a request, by the processor time of whole processes in one run', () => {
   const place = new Place();
@@ -112,7 +112,7 @@ describe('cost of a request, by the processor time of whole processes in one run
       await send();
       const { collections, full } = readGarbage(printed().slice(length));
       expect(collections).toBeGreaterThan(20);
-      expect(full).toBeLessThan(2);
+      expect(full).toBeLessThan(6);
       long.close();
     },
     PATIENCE_MS,
