@@ -3,10 +3,6 @@ import { defineConfig } from 'vitest/config';
 const shared = { environment: 'node', pool: 'forks', testTimeout: 20_000, hookTimeout: 60_000 } as const;
 const special = ['rfc', 'flow', 'security', 'faults'];
 
-/** Whole matrices that take minutes of processor time; what they vary has a test of its own in the usual run. `npm run test:long` plays them. */
-const LONG = ['test/cli/policy_trouble.test.ts', 'test/flow/lasting.test.ts'];
-const skipped = process.env['SALLYPORT_TEST_LONG'] === '1' ? [] : LONG;
-
 /** On a busy machine a fault of a real server may be over before it is looked at: such a test may be played again. What is broken fails each time. */
 function again(name: string): { retry: number } {
   return { retry: name === 'faults' || name === 'flow' ? 2 : 1 };
@@ -24,12 +20,10 @@ export default defineConfig({
           ...again('unit'),
           name: 'unit',
           include: ['test/**/*.test.ts'],
-          exclude: [...special.map((folder) => `test/${folder}/**`), ...skipped],
+          exclude: special.map((folder) => `test/${folder}/**`),
         },
       },
-      ...special.map((name) => ({
-        test: { ...shared, ...again(name), name, include: [`test/${name}/**/*.test.ts`], exclude: skipped },
-      })),
+      ...special.map((name) => ({ test: { ...shared, ...again(name), name, include: [`test/${name}/**/*.test.ts`] } })),
     ],
   },
 });
