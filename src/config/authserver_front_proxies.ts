@@ -1,27 +1,12 @@
 import { z } from 'zod';
 import { type CertificateProblem, findCertificateProblems } from './certificate_rules.ts';
-import { parseNetwork } from './network.ts';
+import { frontProxyIdentity } from './front_proxy.ts';
 
 /** Proxies that end the TLS of clients in front of the authorization server. Who they are is written as for the gateway. */
 export const frontProxies = z
   .array(
     z.strictObject({
-      addresses: z
-        .array(
-          z.string().refine((text) => parseNetwork(text) !== null, {
-            error: 'expected an address or a network such as 10.0.0.0/8',
-          }),
-        )
-        .min(1)
-        .optional()
-        .describe('Where the proxies connect from. Absent: from anywhere, then certificate_names is needed.'),
-      certificate_names: z
-        .array(z.string().regex(/^[\x21-\x7e]{1,1024}$/, 'expected a DNS name or a URI'))
-        .min(1)
-        .optional()
-        .describe(
-          'DNS names or URIs, one of which the TLS certificate of the proxy itself must carry (subjectAltName); it must chain to client_ca_file.',
-        ),
+      ...frontProxyIdentity,
       verifies_chains: z
         .boolean()
         .default(false)

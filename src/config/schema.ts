@@ -2,7 +2,7 @@ import { z } from 'zod';
 
 import { endsAtGateway, mayCarryCertificate } from '../kernel/fields.ts';
 import { findCertificateProblems } from './certificate_rules.ts';
-import { parseNetwork } from './network.ts';
+import { frontProxyIdentity } from './front_proxy.ts';
 import { findPolicyProblems } from './policy_rules.ts';
 import { policy } from './policy_schema.ts';
 import { findReachProblems } from './reach_rules.ts';
@@ -73,22 +73,7 @@ const serverTls = z.strictObject({
 });
 
 const frontProxy = z.strictObject({
-  addresses: z
-    .array(
-      z.string().refine((text) => parseNetwork(text) !== null, {
-        error: 'expected an address or a network such as 10.0.0.0/8',
-      }),
-    )
-    .min(1)
-    .optional()
-    .describe('Where the proxies connect from. Absent: from anywhere, then certificate_names is needed.'),
-  certificate_names: z
-    .array(z.string().regex(/^[\x21-\x7e]{1,1024}$/, 'expected a DNS name or a URI'))
-    .min(1)
-    .optional()
-    .describe(
-      'DNS names or URIs, one of which the TLS certificate of the proxy itself must carry (subjectAltName); it must chain to client_ca_file.',
-    ),
+  ...frontProxyIdentity,
   client_certificate: z
     .enum(['none', 'client_cert', 'envoy', 'nginx', 'haproxy', 'traefik'])
     .default('none')
