@@ -100,7 +100,7 @@ const IMPORTERS: Readonly<Record<string, RegExp>> = {
   ioredis: /_redis\.ts$/,
   'oidc-provider': /^authserver\//,
   'oidc-provider/lib/helpers/grants.js': /^authserver\/sender\.ts$/,
-  'node:sqlite': /^(authserver\/store_sqlite|net\/folder_lock)\.ts$/,
+  'node:sqlite': /^(authserver\/store_sqlite|files\/folder_lock)\.ts$/,
   ajv: /^authserver\/detail_types\.ts$/,
   zod: /^(config\/|policy\/input)/,
   pino: /^telemetry\//,

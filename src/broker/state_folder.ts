@@ -1,6 +1,6 @@
 import { mkdirSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { type FolderLock, lockFolder } from '../net/folder_lock.ts';
+import { type FolderLock, lockFolder } from '../files/folder_lock.ts';
 
 /** Drafts of state files that a process which was killed left behind: they may hold keys. */
 const DRAFT = /^(?:clients|jobs)\.json\.[0-9a-f-]{36}$/;

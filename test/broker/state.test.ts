@@ -1,7 +1,7 @@
 import { chmodSync, mkdirSync, readdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from 'vitest';
-import { lockFolder } from '../../src/net/folder_lock.ts';
+import { lockFolder } from '../../src/files/folder_lock.ts';
 import { makeKey } from '../support/issuer.ts';
 import { launchBroker, runBroker } from './broker_process.ts';
 import { BrokerJob, TestBroker, type TestBrokerOptions } from './fixture.ts';
