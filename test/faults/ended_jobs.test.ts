@@ -8,6 +8,7 @@ import type { GatewayProcess } from '../support/process.ts';
 import { connectRaw, type RawConnection } from '../support/raw_connection.ts';
 import { OK, type RecordingUpstream, type UpstreamConnection } from '../support/recording_upstream.ts';
 import { freePort, type RedisServer, startRedis } from '../support/redis_server.ts';
+import { sendSignal } from '../support/signal.ts';
 import { PATH, Scene, SWITCHED, UPGRADE } from './scene.ts';
 
 const START_MS = 90_000;
@@ -178,7 +179,7 @@ describe('token.job_ended with the memory store, several processes', { timeout: 
     const ended = await Job.start();
     expect((await endKeys(gateway.admin, [ended.thumbprint])).status).toBe(204);
     const [first] = gateway.workers;
-    process.kill(first as number, 'SIGKILL');
+    sendSignal(first, 'SIGKILL');
     await eventually(
       'another worker',
       () => gateway.workers.length === 2 && !gateway.workers.includes(first as number),

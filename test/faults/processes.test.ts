@@ -1,12 +1,13 @@
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { eventually } from '../support/eventually.ts';
 import { GatewayProcess } from '../support/process.ts';
 import { connectRaw, type RawConnection } from '../support/raw_connection.ts';
 import { OK, type RecordingUpstream, type UpstreamScript } from '../support/recording_upstream.ts';
 import { type RedisServer, startRedis } from '../support/redis_server.ts';
+import { sendSignal } from '../support/signal.ts';
 import { Scene } from './scene.ts';
 
 let scene: Scene;
@@ -58,6 +59,8 @@ async function send(gateway: GatewayProcess, path: string): Promise<RawConnectio
 const answered = (caller: RawConnection) => caller.received.endsWith('ok');
 const over = (caller: RawConnection) => answered(caller) || caller.socket.closed;
 
+const recorded = (target: string) => scene.records().filter(({ custom }) => custom.sallyport.path === target).length;
+
 const isAlive = (pid: number) => {
   try {
     return process.kill(pid, 0);
@@ -72,6 +75,8 @@ describe('worker processes', () => {
   beforeAll(async () => {
     gateway = await scene.start(configOf());
   });
+
+  beforeEach(() => eventually('two are ready', () => gateway.workers.length === 2));
 
   it('metrics are those of all of them', async () => {
     const callers = await Promise.all(Array.from({ length: 20 }, (_, n) => send(gateway, `/v1/quick/${n}`)));
@@ -90,13 +95,13 @@ describe('worker processes', () => {
   });
 
   it('kill -9: its requests fail, those of the others are answered, another takes its place, no record is torn', async () => {
-    const [victim = 0, other = 0] = gateway.workers;
+    const [victim, other] = gateway.workers;
     const callers = await Promise.all(Array.from({ length: 20 }, (_, n) => send(gateway, `/v1/slow/kill/${n}`)));
     await eventually(
       'all are under way',
       () => upstream.requests.filter(({ target }) => target.includes('/kill/')).length === 20,
     );
-    process.kill(victim, 'SIGKILL');
+    sendSignal(victim, 'SIGKILL');
     await eventually('each of them is over', () => callers.every(over));
     const lost = callers.filter((caller) => !answered(caller));
     // Connections are dealt out in turn.
@@ -112,8 +117,6 @@ describe('worker processes', () => {
     const next = await Promise.all(Array.from({ length: 6 }, (_, n) => send(gateway, `/v1/quick/next/${n}`)));
     await eventually('all are answered', () => next.every(answered));
     // Every line is JSON, and each request that was answered has one.
-    const recorded = (target: string) =>
-      scene.records().filter(({ custom }) => custom.sallyport.path === target).length;
     await eventually('the records', () => next.every((_, n) => recorded(`/v1/quick/next/${n}`) === 1));
     callers.forEach((caller, n) => {
       if (answered(caller)) expect(recorded(`/v1/slow/kill/${n}`)).toBe(1);
@@ -122,11 +125,11 @@ describe('worker processes', () => {
   });
 
   it('kill -9 before it took its connection: the caller does not wait for ever', async () => {
-    const [victim = 0] = gateway.workers;
-    process.kill(victim, 'SIGSTOP');
+    const [victim] = gateway.workers;
+    sendSignal(victim, 'SIGSTOP');
     const callers = await Promise.all(Array.from({ length: 8 }, (_, n) => send(gateway, `/v1/quick/stuck/${n}`)));
     await eventually('the other one answers', () => callers.filter(answered).length >= 7);
-    process.kill(victim, 'SIGKILL');
+    sendSignal(victim, 'SIGKILL');
     await eventually('each of them is over', () => callers.every(over));
     await eventually('there are two again', () => gateway.workers.length === 2);
   });
@@ -134,8 +137,8 @@ describe('worker processes', () => {
   it('a worker that hangs is killed after half a minute, and another takes its place', {
     timeout: 120_000,
   }, async () => {
-    const [victim = 0] = gateway.workers;
-    process.kill(victim, 'SIGSTOP');
+    const [victim] = gateway.workers;
+    sendSignal(victim, 'SIGSTOP');
     const callers = await Promise.all(Array.from({ length: 8 }, (_, n) => send(gateway, `/v1/quick/hung/${n}`)));
     const told = (words: RegExp) => gateway.log.some(({ msg, worker }) => worker === victim && words.test(String(msg)));
     await eventually('it is killed', () => told(/answers nothing any more; it is killed/), 90);
@@ -144,18 +147,22 @@ describe('worker processes', () => {
     await gateway.becomes(200);
     const next = await Promise.all(Array.from({ length: 6 }, (_, n) => send(gateway, `/v1/quick/unhung/${n}`)));
     await eventually('all are answered', () => next.every(answered));
+    await eventually('the records', () => next.every((_, n) => recorded(`/v1/quick/unhung/${n}`) === 1));
     for (const { socket } of next) socket.destroy();
   });
 
   it('a worker that leaves half a record: the next record begins a line of its own', async () => {
     const torn = '{"half":';
+    const [recordsBefore, linesBefore] = [readFileSync(scene.recordsFile).length, gateway.log.length];
     writeFileSync(scene.recordsFile, torn, { flag: 'a' });
-    const [victim = 0] = gateway.workers;
-    process.kill(victim, 'SIGKILL');
+    const [victim] = gateway.workers;
+    sendSignal(victim, 'SIGKILL');
     await gateway.logs(({ msg, worker }) => worker === victim && /^a worker ended/.test(String(msg)));
     await scene.call(gateway, undefined, '/v1/quick/after');
-    await gateway.logs(({ msg }) => /ended in an unfinished line; it was ended/.test(String(msg)));
-    const lines = () => readFileSync(scene.recordsFile, 'utf8').split('\n');
+    await eventually('it says so', () =>
+      gateway.log.slice(linesBefore).some(({ msg }) => /ended in an unfinished line; it was ended/.test(String(msg))),
+    );
+    const lines = () => readFileSync(scene.recordsFile).subarray(recordsBefore).toString().split('\n');
     await eventually('the record', () => lines().some((line) => line.includes('/v1/quick/after')));
     expect(lines().filter((line) => line !== '' && !isJson(line))).toEqual([torn]);
     await eventually('there are two again', () => gateway.workers.length === 2);
@@ -165,8 +172,8 @@ describe('worker processes', () => {
     timeout: 40_000,
   }, async () => {
     await redis.kill();
-    const [victim = 0] = gateway.workers;
-    process.kill(victim, 'SIGKILL');
+    const [victim] = gateway.workers;
+    sendSignal(victim, 'SIGKILL');
     const failed = () => gateway.log.filter(({ msg }) => msg === 'a worker failed');
     await eventually('it fails', () => failed().length > 0);
     expect(failed()[0]).toMatchObject({ why: expect.stringContaining('replay.redis: ') });
@@ -190,7 +197,7 @@ describe('a primary process that is killed', () => {
       'all are under way',
       () => upstream.requests.filter(({ target }) => target.includes('/orphan/')).length === 6,
     );
-    process.kill(gateway.pid, 'SIGKILL');
+    sendSignal(gateway.pid, 'SIGKILL');
     await eventually('all are answered', () => callers.every(answered));
     await eventually('no worker is left', () => !workers.some(isAlive));
     expect(scene.records()).toHaveLength(6);

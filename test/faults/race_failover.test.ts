@@ -4,6 +4,7 @@ import type { GatewayProcess } from '../support/process.ts';
 import type { RecordingUpstream } from '../support/recording_upstream.ts';
 import { deployCluster, deploySentinel, infoOf } from '../support/redis_deployments.ts';
 import { type RedisServer, startRedis } from '../support/redis_server.ts';
+import { sendSignal } from '../support/signal.ts';
 import { Scene, sendAtOnce } from './scene.ts';
 
 /**
@@ -119,11 +120,11 @@ describe('behind sentinels', () => {
     await proofs.recover();
     for (const state of ROUNDS) {
       // Behind: what is written from now on is lost with the master.
-      if (state === 'is behind') process.kill(replica.pid, 'SIGSTOP');
+      if (state === 'is behind') sendSignal(replica.pid, 'SIGSTOP');
       await proofs.use(1);
       const old = master;
       await proofs.during(() => old.kill());
-      if (state === 'is behind') process.kill(replica.pid, 'SIGCONT');
+      if (state === 'is behind') sendSignal(replica.pid, 'SIGCONT');
       do await proofs.again(20);
       while (!(await isMaster(replica)));
       await proofs.recover();

@@ -7,6 +7,7 @@ import { connectRaw, type RawConnection } from '../support/raw_connection.ts';
 import { OK, type RecordingUpstream } from '../support/recording_upstream.ts';
 import { deployCluster, deploySentinel, infoOf } from '../support/redis_deployments.ts';
 import { type RedisServer, startRedis } from '../support/redis_server.ts';
+import { sendSignal } from '../support/signal.ts';
 import { Scene, type Seen } from './scene.ts';
 
 /** Rates and places that two worker processes count together, while processes and Redis go away and come back. */
@@ -144,7 +145,7 @@ describe('two worker processes and one Redis', () => {
     // Nobody says which of them has it.
     for (const pid of gateway.workers) {
       if (caller.socket.closed) break;
-      process.kill(pid, 'SIGKILL');
+      sendSignal(pid, 'SIGKILL');
       await gateway.logs(({ msg, worker }) => worker === pid && /^a worker ended/.test(String(msg)));
       await eventually('there are two again', () => gateway.workers.length === 2);
     }
@@ -178,9 +179,9 @@ describe('two worker processes and one Redis', () => {
     await server.call('CONFIG', 'SET', 'maxmemory', 0);
     expect(await statusOf(gateway, '/v1/one/full')).toBe(200);
 
-    process.kill(server.pid, 'SIGSTOP');
+    sendSignal(server.pid, 'SIGSTOP');
     await refusedOnce();
-    process.kill(server.pid, 'SIGCONT');
+    sendSignal(server.pid, 'SIGCONT');
     await eventually('it passes again', async () => (await statusOf(gateway, '/v1/one/silent')) === 200);
 
     await server.kill();

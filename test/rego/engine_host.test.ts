@@ -3,6 +3,7 @@ import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'no
 import { promisify } from 'node:util';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { RegoEngine, type RegoEngineOptions, type RegoEngineProgress } from '../../src/rego/engine_host.ts';
+import { sendSignal } from '../support/signal.ts';
 import { makeEngineFolder } from './fake_engine.ts';
 
 let engineFolder: URL;
@@ -97,7 +98,7 @@ describe('what ends the process of the Rego engine', () => {
     const before = childrenOf(process.pid);
     await engine.call('echo', 1);
     const hanging = engine.call('hang', {});
-    for (const pid of childrenOf(process.pid)) if (!before.includes(pid)) process.kill(pid, 'SIGKILL');
+    for (const pid of childrenOf(process.pid)) if (!before.includes(pid)) sendSignal(pid, 'SIGKILL');
     await expect(hanging).rejects.toMatchObject({
       code: 'engine_died',
       message: "the Rego engine's process ended with SIGKILL",
