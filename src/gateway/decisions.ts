@@ -1,5 +1,5 @@
 import { outcomeOf } from '../audit/summary.ts';
-import type { Evidence } from '../kernel/context.ts';
+import type { Evidence, VerifiedToken } from '../kernel/context.ts';
 import {
   type Disclosure,
   type PolicyReason,
@@ -66,9 +66,14 @@ export class RecentDecisions {
 
   keep(evidence: Evidence): void {
     if (this.#refused.size === 0 || (evidence.denial === undefined && evidence.decision === undefined)) return;
-    const decision = remember(evidence);
-    if (decision.key === null && decision.proofHeader === null) this.#anonymous.put(decision);
-    else (evidence.denial === undefined ? this.#allowed : this.#refused).put(decision);
+    const { context, token, denial } = evidence;
+    // Without a good token: the key that the request came with. Of a good one that is bound to none, nobody is told.
+    const unproven = token === undefined && context !== undefined;
+    const key = unproven ? (context.certificate?.x5tS256 ?? null) : boundKeyOf(token);
+    const proofHeader = unproven && context.proof !== null ? headerOf(context.proof) : null;
+    const anonymous = key === null && proofHeader === null;
+    const ring = anonymous ? this.#anonymous : denial === undefined ? this.#allowed : this.#refused;
+    ring.put(evidence, key, proofHeader);
   }
 
   find(id: string): RememberedDecision | null {
@@ -76,56 +81,104 @@ export class RecentDecisions {
   }
 }
 
-/** The last decisions of one kind: every request writes one, and hardly anybody looks for one, so writing is what must cost nothing. */
+/**
+ * The last decisions of one kind: every request writes one, and hardly anybody looks for one, so writing is what must cost nothing. The oldest
+ * is written over in place: an object of its own for each would lie in the old generation by the time it is dropped
+ * (docs/decisions/0062-what-outlives-a-request.md).
+ */
 class Ring {
   readonly size: number;
-  readonly #decisions: RememberedDecision[] = [];
+  readonly #slots: Slot[] = [];
   #next = 0;
 
   constructor(size: number) {
     this.size = size;
   }
 
-  put(decision: RememberedDecision): void {
-    this.#decisions[this.#next] = decision;
+  put(evidence: Evidence, key: string | null, proofHeader: string | null): void {
+    const slot = this.#slots[this.#next] ?? emptySlot();
+    this.#slots[this.#next] = slot;
+    fill(slot, evidence);
+    slot.key = key;
+    slot.proofHeader = proofHeader;
     this.#next = this.#next + 1 === this.size ? 0 : this.#next + 1;
   }
 
+  /** @returns a copy, since the decision may be written over */
   find(id: string): RememberedDecision | undefined {
-    return this.#decisions.find((decision) => decision.id === id);
+    const slot = this.#slots.find((one) => one.id === id);
+    return slot && { ...slot, inner: { ...slot.inner, timings: { ...slot.inner.timings } } };
   }
 }
 
-function remember(evidence: Evidence): RememberedDecision {
-  const { context, token, denial, decision, proof } = evidence;
-  const key = token?.confirmation.jkt ?? token?.confirmation.x5tS256 ?? null;
-  // Without a good token: the key that the request came with. Of a good one that is bound to none, nobody is told.
-  const unproven = token === undefined && context !== undefined;
+type Writable<T> = { -readonly [K in keyof T]: T[K] };
+type Slot = Writable<Omit<RememberedDecision, 'inner'>> & {
+  readonly inner: Writable<Omit<RememberedDecision['inner'], 'timings'>> & { readonly timings: Evidence['timings'] };
+};
+
+const NO_REASONS: readonly PolicyReason[] = Object.freeze([]);
+
+/** Numbers begin as fractions: V8 then writes each where the one before lay. */
+function emptySlot(): Slot {
   return {
-    id: evidence.id,
-    receivedAt: evidence.receivedAt,
-    key: unproven ? (context.certificate?.x5tS256 ?? null) : key,
-    proofHeader: unproven && context.proof !== null ? headerOf(context.proof) : null,
-    method: context?.method ?? evidence.method.slice(0, 32),
-    path: (context?.target.path ?? evidence.rawTarget.split('?', 1)[0] ?? '').slice(0, MAXIMUM_PATH),
-    route: (context?.route ?? evidence.route)?.name ?? null,
-    operation: context?.operation?.name ?? null,
-    status: evidence.status,
-    outcome: outcomeOf(evidence),
-    reason: denial?.reason ?? null,
-    disclosure: denial?.disclosure ?? null,
-    requires: denial?.requires === undefined || !fits(denial.requires) ? null : denial.requires,
-    policyReasons: (denial?.policyReasons ?? decision?.reasons ?? []).slice(0, POLICY_REASONS),
-    policyRevision: evidence.policyRevision ?? null,
+    id: '',
+    receivedAt: 0.5,
+    key: null,
+    proofHeader: null,
+    method: '',
+    path: '',
+    route: null,
+    operation: null,
+    status: 0,
+    outcome: '',
+    reason: null,
+    disclosure: null,
+    requires: null,
+    policyReasons: NO_REASONS,
+    policyRevision: null,
     inner: {
-      note: denial?.note?.slice(0, MAXIMUM_PATH) ?? null,
-      peer: evidence.peerAddress,
-      client: token?.clientId ?? null,
-      subject: token?.subject ?? null,
-      key: proof?.thumbprint ?? key,
-      timings: evidence.timings,
+      note: null,
+      peer: '',
+      client: null,
+      subject: null,
+      key: null,
+      timings: { request: 0.5, token: 0.5, proof: 0.5, policy: 0.5, forward: 0.5 },
     },
   };
+}
+
+function fill(slot: Slot, evidence: Evidence): void {
+  const { context, token, denial, decision, proof } = evidence;
+  slot.id = evidence.id;
+  slot.receivedAt = evidence.receivedAt;
+  slot.method = context?.method ?? evidence.method.slice(0, 32);
+  slot.path = (context?.target.path ?? evidence.rawTarget.split('?', 1)[0] ?? '').slice(0, MAXIMUM_PATH);
+  slot.route = (context?.route ?? evidence.route)?.name ?? null;
+  slot.operation = context?.operation?.name ?? null;
+  slot.status = evidence.status;
+  slot.outcome = outcomeOf(evidence);
+  slot.reason = denial?.reason ?? null;
+  slot.disclosure = denial?.disclosure ?? null;
+  slot.requires = denial?.requires === undefined || !fits(denial.requires) ? null : denial.requires;
+  const reasons = denial?.policyReasons ?? decision?.reasons ?? NO_REASONS;
+  slot.policyReasons = reasons.length === 0 ? NO_REASONS : reasons.slice(0, POLICY_REASONS);
+  slot.policyRevision = evidence.policyRevision ?? null;
+  const { inner } = slot;
+  inner.note = denial?.note?.slice(0, MAXIMUM_PATH) ?? null;
+  inner.peer = evidence.peerAddress;
+  inner.client = token?.clientId ?? null;
+  inner.subject = token?.subject ?? null;
+  inner.key = proof?.thumbprint ?? boundKeyOf(token);
+  const { timings } = evidence;
+  inner.timings.request = timings.request;
+  inner.timings.token = timings.token;
+  inner.timings.proof = timings.proof;
+  inner.timings.policy = timings.policy;
+  inner.timings.forward = timings.forward;
+}
+
+function boundKeyOf(token: VerifiedToken | undefined): string | null {
+  return token?.confirmation.jkt ?? token?.confirmation.x5tS256 ?? null;
 }
 
 /** A copy, since a part of a text keeps the whole of it. */
