@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { file, httpUrl, identifier, isLoopback, origin, port } from './schema.ts';
+import { file, httpUrl, identifier, isLoopback, origin, port } from './values.ts';
 
 /**
  * The configuration of the agent, strict in the same way as the gateway's: where the job's token comes from, which APIs behind which gateway

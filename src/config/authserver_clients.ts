@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { file, identifier } from './schema.ts';
+import { file, identifier } from './values.ts';
 
 /** The part of the authorization server's configuration that says who may ask for tokens, and for what at most. */
 

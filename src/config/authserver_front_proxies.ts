@@ -1,6 +1,7 @@
 import { z } from 'zod';
-import { type CertificateProblem, findCertificateProblems } from './certificate_rules.ts';
+import { findCertificateProblems } from './certificate_rules.ts';
 import { frontProxyIdentity } from './front_proxy.ts';
+import type { SettingProblem } from './problems.ts';
 
 /** Proxies that end the TLS of clients in front of the authorization server. Who they are is written as for the gateway. */
 export const frontProxies = z
@@ -30,7 +31,7 @@ interface Listen {
 }
 
 /** What does not fit together, by the rules of the gateway. */
-export function findFrontProxyProblems({ tls, front_proxies: proxies }: Listen): CertificateProblem[] {
+export function findFrontProxyProblems({ tls, front_proxies: proxies }: Listen): SettingProblem[] {
   const passing = proxies.map((proxy) => ({ ...proxy, client_certificate: 'client_cert' }));
   return findCertificateProblems({ listen: { tls, front_proxies: passing }, routes: [] });
 }

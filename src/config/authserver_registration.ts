@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { ceiling, jobClaimName, workload } from './authserver_clients.ts';
-import { algorithm, file, httpUrl, identifier } from './schema.ts';
+import { algorithm, file, httpUrl, identifier } from './values.ts';
 
 /** The part of the authorization server's configuration that says who may register clients (RFC 7591). */
 

@@ -3,7 +3,8 @@ import { client, findClientProblems, lifetime, resourceServer } from './authserv
 import { certificateAbilities, findFrontProxyProblems, frontProxies } from './authserver_front_proxies.ts';
 import { registration } from './authserver_registration.ts';
 import { entrypoint } from './policy_schema.ts';
-import { file, isLoopback, port, redis } from './schema.ts';
+import { redis } from './stores_schema.ts';
+import { file, isLoopback, port } from './values.ts';
 import { isPublicIssuer, workloadIssuers } from './workload_issuers.ts';
 
 /**
@@ -145,7 +146,7 @@ export const authServerSchema = z
     log: log.prefault({}),
   })
   .superRefine((config, context) => {
-    const issue = (path: (string | number)[], message: string) => context.addIssue({ code: 'custom', path, message });
+    const issue: Issue = (path, message) => context.addIssue({ code: 'custom', path: [...path], message });
     checkListen(config, issue);
     checkClients(config, issue);
     checkReferences(config, issue);
@@ -174,7 +175,7 @@ type Config = {
   readonly registration?: z.output<typeof registration> | undefined;
   readonly workload_issuers: z.output<typeof workloadIssuers>;
 };
-type Issue = (path: (string | number)[], message: string) => void;
+type Issue = (path: readonly (string | number)[], message: string) => void;
 
 function checkListen(config: Config, issue: Issue): void {
   for (const { path, message } of findFrontProxyProblems(config.listen)) issue(path, message);

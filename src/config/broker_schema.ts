@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { findRedisProblems } from './redis_rules.ts';
-import { file, httpUrl, identifier, isLoopback, port, redis } from './schema.ts';
+import { redis } from './stores_schema.ts';
+import { file, httpUrl, identifier, isLoopback, port } from './values.ts';
 import { workloadIssuers } from './workload_issuers.ts';
 
 /** The broker's configuration file, strict in the same way as the gateway's. */

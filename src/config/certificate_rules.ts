@@ -1,4 +1,5 @@
 import { parseNetwork } from './network.ts';
+import type { SettingProblem } from './problems.ts';
 
 /** What these rules look at; the whole configuration fits. */
 interface CertificateRulesInput {
@@ -16,15 +17,9 @@ interface FrontProxyInput {
   readonly header?: string | undefined;
 }
 
-/** One thing that does not fit together: where, and what to do. */
-export interface CertificateProblem {
-  readonly path: (string | number)[];
-  readonly message: string;
-}
-
 /** What of client certificates and those who pass them on does not fit together. */
-export function findCertificateProblems(config: CertificateRulesInput): CertificateProblem[] {
-  const problems: CertificateProblem[] = [];
+export function findCertificateProblems(config: CertificateRulesInput): SettingProblem[] {
+  const problems: SettingProblem[] = [];
   for (const [index, proxy] of config.listen.front_proxies.entries()) {
     for (const { path, message } of problemsOf(proxy, config)) {
       problems.push({ path: ['listen', 'front_proxies', index, ...path], message });
@@ -45,9 +40,9 @@ export function getsCertificates({ listen: { tls, front_proxies: proxies } }: Ce
   return asks || proxies.some(({ client_certificate: form }) => form !== 'none');
 }
 
-function problemsOf(proxy: FrontProxyInput, { listen: { tls } }: CertificateRulesInput): CertificateProblem[] {
+function problemsOf(proxy: FrontProxyInput, { listen: { tls } }: CertificateRulesInput): SettingProblem[] {
   const { addresses, certificate_names: names, client_certificate: form, header } = proxy;
-  const problems: CertificateProblem[] = [];
+  const problems: SettingProblem[] = [];
   if (addresses === undefined && names === undefined) {
     problems.push({
       path: [],

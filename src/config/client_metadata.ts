@@ -1,6 +1,6 @@
 import { z } from 'zod';
 import { authMethod, certificateNames, clientKeys, scope } from './authserver_clients.ts';
-import { identifier } from './schema.ts';
+import { identifier } from './values.ts';
 
 /** What a client says of itself when it registers (RFC 7591 §2), and this server's members beside. What it does not know is left out. */
 

@@ -6,7 +6,8 @@ import type {
   PollingConfig,
   ShadowConfig,
 } from './policy_schema.ts';
-import type { ServiceConfig, SettingProblem } from './service_schema.ts';
+import type { SettingProblem } from './problems.ts';
+import type { ServiceConfig } from './service_schema.ts';
 
 type Place = readonly (string | number)[];
 type Report = (place: Place, message: string) => void;

@@ -9,6 +9,12 @@ export interface ConfigProblem {
   readonly message: string;
 }
 
+/** Settings that do not fit together, or could never work: where they stand, and what to do. */
+export interface SettingProblem {
+  readonly path: readonly (string | number)[];
+  readonly message: string;
+}
+
 /** Thrown when a configuration cannot be used; its message lists every problem, one on a line. */
 export class ConfigError extends Error {
   override readonly name = 'ConfigError';

@@ -1,3 +1,5 @@
+import type { SettingProblem } from './problems.ts';
+
 /** What these rules look at; the whole configuration fits. */
 interface ReachRulesInput {
   readonly listen: { readonly address: string; readonly port: number };
@@ -16,18 +18,12 @@ interface ReachRulesInput {
 
 type Route = ReachRulesInput['routes'][number];
 
-/** Something that can never work: where, and what to do. */
-export interface ReachProblem {
-  readonly path: (string | number)[];
-  readonly message: string;
-}
-
 /** Prefixes of what the gateway answers itself. */
 const OWN = /^\/\.well-known\/(?:oauth-protected-resource|sallyport)(?:\/|$)/;
 
 /** What could never be reached, or would go round in a circle. */
-export function findReachProblems(config: ReachRulesInput): ReachProblem[] {
-  const problems: ReachProblem[] = [];
+export function findReachProblems(config: ReachRulesInput): SettingProblem[] {
+  const problems: SettingProblem[] = [];
   const { listen, admin, routes } = config;
   if (admin.port !== 0 && admin.port === listen.port && admin.address === listen.address) {
     problems.push({ path: ['admin', 'port'], message: `listen has ${listen.address}:${listen.port} already` });

@@ -1,4 +1,4 @@
-import type { ReplayProblem } from './replay_rules.ts';
+import type { SettingProblem } from './problems.ts';
 
 /** What these rules look at. */
 interface RedisPlaces {
@@ -9,7 +9,7 @@ interface RedisPlaces {
 }
 
 /** What of the place of a Redis does not fit together. */
-export function findRedisProblems(redis: RedisPlaces | undefined): ReplayProblem[] {
+export function findRedisProblems(redis: RedisPlaces | undefined): SettingProblem[] {
   if (redis === undefined) return [];
   if ([redis.url, redis.sentinels, redis.cluster].filter((value) => value !== undefined).length !== 1) {
     return [{ path: [], message: 'expected exactly one of url, sentinels and cluster' }];
@@ -36,7 +36,7 @@ interface EndedJobsInput {
 }
 
 /** What of the list of ended jobs does not fit together. */
-export function findEndedJobsProblems({ admin, replay, ended_jobs: ended }: EndedJobsInput): ReplayProblem[] {
+export function findEndedJobsProblems({ admin, replay, ended_jobs: ended }: EndedJobsInput): SettingProblem[] {
   if (ended === undefined) return [];
   const problem = (key: string, message: string) => [{ path: ['ended_jobs', key], message }];
   if (ended.store === 'memory') {

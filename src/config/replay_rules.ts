@@ -1,3 +1,5 @@
+import type { SettingProblem } from './problems.ts';
+
 /** What these rules look at; the whole configuration fits. */
 interface ReplayRulesInput {
   readonly processes: number | 'auto';
@@ -15,15 +17,9 @@ interface RouteReplay {
   readonly replay?: 'memory' | 'redis' | 'node_nonce' | 'window_only' | undefined;
 }
 
-/** One thing that stands against the single use of proofs: where, and what to do. */
-export interface ReplayProblem {
-  readonly path: (string | number)[];
-  readonly message: string;
-}
-
 /** What of replay protection and nonces does not fit together. */
-export function findReplayProblems(config: ReplayRulesInput): ReplayProblem[] {
-  const problems: ReplayProblem[] = [];
+export function findReplayProblems(config: ReplayRulesInput): SettingProblem[] {
+  const problems: SettingProblem[] = [];
   const { store, redis } = config.replay;
   if (config.processes !== 1 && config.routes.some((route) => (route.replay ?? store) === 'memory')) {
     problems.push({

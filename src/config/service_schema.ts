@@ -1,4 +1,6 @@
 import { z } from 'zod';
+import type { SettingProblem } from './problems.ts';
+import { isLoopback } from './values.ts';
 
 /** The control planes that a gateway talks to: where bundles come from, and where status reports and records go (OPA's management APIs). */
 
@@ -71,12 +73,6 @@ function isServiceUrl(text: string): boolean {
   return /^https?:$/.test(protocol) && username === '' && password === '' && !/[?#\s]/.test(text);
 }
 
-/** One thing wrong with settings that depend on each other: where, and what to do. */
-export interface SettingProblem {
-  readonly path: (string | number)[];
-  readonly message: string;
-}
-
 /** What of the services does not fit together. */
 export function findServiceProblems(services: readonly ServiceConfig[]): SettingProblem[] {
   return services.flatMap((entry, index) => {
@@ -87,7 +83,7 @@ export function findServiceProblems(services: readonly ServiceConfig[]): Setting
     const urls: [string, string][] = [['url', entry.url]];
     if (credentials?.type === 'oauth2') urls.push(['credentials', credentials.token_endpoint]);
     for (const [key, text] of urls) {
-      if (text.startsWith('http://') && !isLoopbackUrl(text) && !entry.allow_insecure) {
+      if (text.startsWith('http://') && !isLoopback(new URL(text).hostname) && !entry.allow_insecure) {
         at(key, 'policies decide who may do what, so they come over https; allow_insecure: true allows http');
       }
     }
@@ -96,8 +92,4 @@ export function findServiceProblems(services: readonly ServiceConfig[]): Setting
     }
     return problems;
   });
-}
-
-function isLoopbackUrl(text: string): boolean {
-  return /^(localhost|\[::1\]|127\.\d{1,3}\.\d{1,3}\.\d{1,3})$/.test(new URL(text).hostname);
 }

@@ -1,4 +1,5 @@
-import type { ServiceConfig, SettingProblem } from './service_schema.ts';
+import type { SettingProblem } from './problems.ts';
+import type { ServiceConfig } from './service_schema.ts';
 
 interface SinkRulesInput {
   readonly type: string;

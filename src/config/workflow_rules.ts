@@ -1,20 +1,15 @@
 import type { BrokerConfig } from './broker_schema.ts';
+import type { SettingProblem } from './problems.ts';
 import type { WorkflowConfig } from './workflows_schema.ts';
 import { isPublicIssuer, type WorkloadIssuerConfig } from './workload_issuers.ts';
-
-/** What is wrong with a workflow, by its place in the list. */
-export interface WorkflowProblem {
-  readonly path: readonly (string | number)[];
-  readonly message: string;
-}
 
 /** What the file of workflows and the configuration of the broker say together: each would be good by itself. */
 export function findWorkflowProblems(
   workflows: readonly WorkflowConfig[],
   broker: Pick<BrokerConfig, 'workload_issuers' | 'authorization_server'>,
-): WorkflowProblem[] {
-  return workflows.flatMap(({ match, client }, index): WorkflowProblem[] => {
-    const problems: WorkflowProblem[] = [];
+): SettingProblem[] {
+  return workflows.flatMap(({ match, client }, index): SettingProblem[] => {
+    const problems: SettingProblem[] = [];
     const issuer = broker.workload_issuers.find((one) => one.issuer === match.issuer);
     if (issuer === undefined) {
       const message = 'is none of workload_issuers of the broker, so that no job would ever be of this workflow';

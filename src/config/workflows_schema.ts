@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { file, identifier } from './schema.ts';
+import { file, identifier } from './values.ts';
 
 /**
  * The workflows of a CI engine: what each may ask for at most, and by which job it is recognised. Strict, like every file of this product.

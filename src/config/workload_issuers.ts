@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { algorithm, file, httpUrl, identifier, isLoopback } from './schema.ts';
+import { algorithm, file, httpUrl, identifier, isLoopback } from './values.ts';
 
 /**
  * The issuers of workload identity tokens that are trusted: one piece of configuration, the same for the authorization server and the broker.

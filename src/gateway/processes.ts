@@ -1,5 +1,6 @@
 import { availableParallelism } from 'node:os';
-import { type GatewayConfig, isLoopback } from '../config/schema.ts';
+import type { GatewayConfig } from '../config/schema.ts';
+import { isLoopback } from '../config/values.ts';
 import { collectAll, tuneV8 } from '../memory/heap.ts';
 import { createLog, type Log } from '../telemetry/log.ts';
 import { startGateway } from './gateway.ts';
