@@ -34,9 +34,10 @@ export function describeFloods(samples: readonly Sample[], terms: Terms): string
 
 Written by \`npm run bench:floods\`. One process of the gateway (DPoP, Redis, starter policy, record) on a core of its own; everything else has the
 others. Honest callers send ${honest} requests a second, half with a JWT, half with one of 20 opaque tokens, which the issuer is asked about again
-every second and answers after ${delayMs} ms. ${rounds} rounds: ${seconds} s without a flood, ${seconds} s beside it. Milliseconds are the medians of the rounds; the
-ratio is taken within each round, median (least–most). Every honest request was answered 200. Where the load average is above the number of cores, others
-had the machine too, and p99 tells more of them than of the flood; the part of a core that the gateway had does not.
+every second and answers after ${delayMs} ms. ${rounds} rounds: ${seconds} s without a flood, ${seconds} s beside it. Milliseconds are quantiles of the honest requests of
+all rounds together; the ratio is that of the two p99, and in brackets what single rounds had (least–most). Every honest request was answered 200.
+Where the load average is above the number of cores, others had the machine too, and p99 tells more of them than of the flood; the part of a core that
+the gateway had does not.
 
 ${machine.join('\n')}
 
@@ -60,14 +61,16 @@ ${names.map((name) => row(name, samples)).join('\n')}`;
 function row(name: string, all: readonly Sample[]): string {
   const samples = all.filter((sample) => sample.name === name);
   const of = (pick: (sample: Sample) => number) => median(samples.map(pick));
-  const ratios = samples.map(({ quiet, flooded }) => quantile(flooded, 0.99) / quantile(quiet, 0.99));
+  const quiet = samples.flatMap((sample) => sample.quiet.latenciesMs);
+  const flooded = samples.flatMap((sample) => sample.flooded.latenciesMs);
+  const ratios = samples.map((sample) => ratioOfP99(sample.quiet.latenciesMs, sample.flooded.latenciesMs));
   const cells = [
     name,
-    of(({ quiet }) => quantile(quiet, 0.5)).toFixed(1),
-    of(({ flooded }) => quantile(flooded, 0.5)).toFixed(1),
-    of(({ quiet }) => quantile(quiet, 0.99)).toFixed(1),
-    of(({ flooded }) => quantile(flooded, 0.99)).toFixed(1),
-    `${median(ratios).toFixed(2)} (${Math.min(...ratios).toFixed(2)}–${Math.max(...ratios).toFixed(2)})`,
+    quantile(quiet, 0.5).toFixed(1),
+    quantile(flooded, 0.5).toFixed(1),
+    quantile(quiet, 0.99).toFixed(1),
+    quantile(flooded, 0.99).toFixed(1),
+    `${ratioOfP99(quiet, flooded).toFixed(2)} (${Math.min(...ratios).toFixed(2)}–${Math.max(...ratios).toFixed(2)})`,
     of(({ cpu }) => cpu.quiet).toFixed(2),
     of(({ cpu }) => cpu.flooded).toFixed(2),
     of(({ flood }) => flood.perSecond).toFixed(0),
@@ -78,7 +81,11 @@ function row(name: string, all: readonly Sample[]): string {
   return `| ${cells.join(' | ')} |`;
 }
 
-function quantile({ latenciesMs }: LoadResult, share: number): number {
+function ratioOfP99(quiet: readonly number[], flooded: readonly number[]): number {
+  return quantile(flooded, 0.99) / quantile(quiet, 0.99);
+}
+
+function quantile(latenciesMs: readonly number[], share: number): number {
   const sorted = latenciesMs.toSorted((a, b) => a - b);
   return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? Number.NaN;
 }
