@@ -16,8 +16,8 @@ import type { Span, Traces } from '../telemetry/traces.ts';
 import type { PendingBody } from './checks.ts';
 import { Connections, type Exchange } from './connections.ts';
 import { beginEvidence } from './evidence.ts';
-import type { RefusalPace } from './refusal_pace.ts';
-import { refuse, refuseOnSocket } from './refuse.ts';
+import type { Line, RefusalPace } from './refusal_pace.ts';
+import { discard, refuse, refuseOnSocket } from './refuse.ts';
 import type { Standing } from './standing.ts';
 import type { UnderWay } from './under_way.ts';
 import { answerLate, answerUnreadable } from './unreadable.ts';
@@ -108,11 +108,10 @@ async function serve(stages: Stages, connections: Connections, { request, respon
       body.askFor();
       const { bodyPauseMs } = authorized.context.route;
       if (bodyPauseMs !== null && request instanceof Http2Request) request.allowPauses(bodyPauseMs);
-      stages.refusals.allowed();
-      return timed(evidence, stages.forwarder.forward(authorized, { request, response }, evidence));
+      return letThrough(stages, evidence, () => stages.forwarder.forward(authorized, { request, response }, evidence));
     });
     if (evidence.denial !== undefined && !response.headersSent && request.socket.writable) {
-      await turnToRefuse(stages, evidence);
+      await turnToRefuse(stages, evidence, request.socket);
     }
     if (exchange.broken !== null) evidence.denial = exchange.broken;
     // What was under way when it was answered saw no more than the end of the connection.
@@ -131,9 +130,13 @@ async function serve(stages: Stages, connections: Connections, { request, respon
 }
 
 /** Refusals wait for their turn, but not those that ask the holder of the key for a nonce: its next request will be a good one. */
-function turnToRefuse({ refusals }: Stages, { denial, proof, peerAddress }: Evidence): Promise<unknown> | null {
+function turnToRefuse(
+  { refusals }: Stages,
+  { denial, proof, peerAddress }: Evidence,
+  line: Line,
+): Promise<void> | null {
   if (denial?.nonce !== undefined || statusOf((denial as Denial).reason) >= 500) return null;
-  return refusals.turn(proof?.thumbprint ?? peerAddress);
+  return refusals.turn(proof?.thumbprint ?? peerAddress, line);
 }
 
 interface UpgradeArrival {
@@ -174,16 +177,39 @@ async function serveUpgrade(
       // Node.js took it for an upgrade and stage 1 did not: the connection is not one for ordinary requests any more.
       if (!authorized.context.upgrade) return { reason: 'request.upgrade_not_allowed' };
       if (!stages.standing.runs(authorized)) return { reason: 'token.job_ended' };
-      return timed(evidence, stages.forwarder.upgrade(authorized, { request, socket, head }, evidence));
+      return letThrough(stages, evidence, () =>
+        stages.forwarder.upgrade(authorized, { request, socket, head }, evidence),
+      );
     });
-    if (evidence.denial === undefined || evidence.status !== 0) return;
-    const answer = stages.answer(evidence.denial, evidence);
-    evidence.status = answer.status;
-    refuseOnSocket(socket, answer, stages.clock());
+    if (evidence.denial !== undefined && evidence.status === 0) {
+      await refuseUpgrade(stages, { denial: evidence.denial, evidence, socket });
+    }
   } finally {
     release();
     endWork(stages, connections, { exchange, span });
   }
+}
+
+interface RefusedUpgrade {
+  readonly denial: Denial;
+  readonly evidence: Evidence;
+  readonly socket: Duplex;
+}
+
+/** In its turn, as any refusal; who is gone by then has none. What comes meanwhile is not read as anything. */
+async function refuseUpgrade(stages: Stages, { denial, evidence, socket }: RefusedUpgrade): Promise<void> {
+  const turn = socket.writable ? turnToRefuse(stages, evidence, socket) : null;
+  if (turn !== null) {
+    discard(socket);
+    await turn;
+  }
+  if (!socket.writable) {
+    socket.destroy();
+    return;
+  }
+  const answer = stages.answer(denial, evidence);
+  evidence.status = answer.status;
+  refuseOnSocket(socket, answer, stages.clock());
 }
 
 function beginWork(stages: Stages, connections: Connections, exchange: Exchange): Span | null {
@@ -232,12 +258,20 @@ async function authorize(stages: Stages, evidence: Evidence, body: PendingBody):
   return checked.ok ? checked.value : checked.denial;
 }
 
-async function timed(evidence: Evidence, forwarding: Promise<Denial | null>): Promise<Denial | null> {
+/** Stage 5; while it lasts, refusals of others make room. */
+async function letThrough(
+  { refusals }: Stages,
+  evidence: Evidence,
+  forward: () => Promise<Denial | null>,
+): Promise<Denial | null> {
   const started = performance.now();
+  refusals.begin();
   try {
-    return await forwarding;
+    return await forward();
   } finally {
-    evidence.timings.forward = performance.now() - started;
+    const now = performance.now();
+    evidence.timings.forward = now - started;
+    refusals.end(now);
   }
 }
 

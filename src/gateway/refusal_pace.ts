@@ -1,4 +1,4 @@
-import { Pace } from '../kernel/pace.ts';
+import { Pace, type Turn } from '../kernel/pace.ts';
 
 /**
  * Refusals that go out in a second while requests are let through too, per process; those beyond wait up to a second. Few at once: those who
@@ -6,7 +6,13 @@ import { Pace } from '../kernel/pace.ts';
  */
 const RATE = { perSecond: 300, burst: 20, waitMs: 1000, maxWaiting: 4096 } as const;
 /** Milliseconds after a request that was let through in which refusals make room for others like it. */
-const ALLOWED_MS = 1000;
+const AFTERWARDS_MS = 1000;
+
+/** What a refusal goes out on: a connection, or a stream of one. It says once when it is gone. */
+export interface Line {
+  once(event: 'close', listener: () => void): unknown;
+  off(event: 'close', listener: () => void): unknown;
+}
 
 /**
  * How fast refusals go out. Who is refused and sends again and again, as fast as it is answered, would take the time of those who are let
@@ -15,7 +21,9 @@ const ALLOWED_MS = 1000;
  */
 export class RefusalPace {
   readonly #pace = new Pace(RATE);
-  #allowedAt = Number.NEGATIVE_INFINITY;
+  /** Requests that are let through at the moment: answers that last, and WebSockets, have the same right as short ones. */
+  #underWay = 0;
+  #lastAt = Number.NEGATIVE_INFINITY;
   #stopped = false;
 
   /** Refusals that wait. */
@@ -23,15 +31,23 @@ export class RefusalPace {
     return this.#pace.waiting;
   }
 
-  /** Notes that a request was let through. */
-  allowed(): void {
-    this.#allowedAt = performance.now();
+  /** A request is let through. */
+  begin(): void {
+    this.#underWay++;
   }
 
-  /** The turn of a refusal; null: it is now. @param caller who is refused */
-  turn(caller: string): Promise<unknown> | null {
-    if (this.#stopped || performance.now() - this.#allowedAt > ALLOWED_MS) return null;
-    return this.#pace.turn(caller);
+  /** It is over. @param now of `performance.now()` */
+  end(now: number): void {
+    this.#underWay--;
+    this.#lastAt = now;
+  }
+
+  /** Until the turn of a refusal, or the end of what it would go out on; null: it is now. @param caller who is refused */
+  turn(caller: string, line: Line): Promise<void> | null {
+    if (this.#stopped) return null;
+    if (this.#underWay === 0 && performance.now() - this.#lastAt > AFTERWARDS_MS) return null;
+    const turn = this.#pace.turn(caller);
+    return turn === null ? null : wait(turn, line);
   }
 
   /** From now on nothing waits. */
@@ -39,4 +55,12 @@ export class RefusalPace {
     this.#stopped = true;
     this.#pace.dismiss();
   }
+}
+
+/** A caller that is gone takes no turn from others. */
+async function wait(turn: Turn, line: Line): Promise<void> {
+  const gone = () => turn.leave();
+  line.once('close', gone);
+  await turn.came;
+  line.off('close', gone);
 }

@@ -55,6 +55,18 @@ export function refuseOnSocket(socket: Duplex, answer: Answer, now: number): voi
   socket.resume();
 }
 
+/**
+ * Takes what comes on a socket that is about to be refused, and throws it away, so that nothing of it is kept and the end of the connection
+ * is noticed; past the bound the connection is cut.
+ */
+export function discard(socket: Duplex): void {
+  let bytes = 0;
+  socket.on('data', (chunk: Buffer) => {
+    bytes += chunk.length;
+    if (bytes > DRAIN_BYTES) socket.destroy();
+  });
+}
+
 /** Takes what is left of a body and throws it away; past the bounds the connection is cut. */
 function drain(request: CallerRequest, done: () => void): void {
   let bytes = 0;

@@ -1,4 +1,5 @@
 import { FairQueue } from './fair_queue.ts';
+import { type Link, LinkedList } from './linked_list.ts';
 
 /** How fast something may go, and what waits meanwhile. */
 export interface PaceOptions {
@@ -12,21 +13,32 @@ export interface PaceOptions {
   readonly maxWaiting: number;
 }
 
+/** The turn of one that waits. */
+export interface Turn {
+  /** Whether it came in time. */
+  readonly came: Promise<boolean>;
+  /** Waits no longer: it does not come. */
+  leave(): void;
+}
+
 /** One that waits. */
 interface Waiting {
   readonly lane: string;
   readonly until: number;
-  end(turn: boolean): void;
+  readonly resolve: (came: boolean) => void;
+  inLane: Link<Waiting> | null;
+  inOrder: Link<Waiting> | null;
 }
 
 const TICK_MS = 2;
+const NEVER: Turn = { came: Promise.resolve(false), leave: () => undefined };
 
 /** Lets so many through in a second; those beyond wait, those from different sides in turn. One timer for all of them. */
 export class Pace {
   readonly #options: PaceOptions;
   readonly #queue = new FairQueue<Waiting>();
   /** The same in the order of coming, which is that of giving up. */
-  readonly #inOrder = new Set<Waiting>();
+  readonly #inOrder = new LinkedList<Waiting>();
   #credit: number;
   #creditAt = performance.now();
   #timer: ReturnType<typeof setTimeout> | null = null;
@@ -41,8 +53,8 @@ export class Pace {
     return this.#queue.size;
   }
 
-  /** Null: go on; else whether its turn came in time. @param lane on whose side it is */
-  turn(lane: string): Promise<boolean> | null {
+  /** Null: go on; else wait for it. @param lane on whose side it is */
+  turn(lane: string): Turn | null {
     const now = performance.now();
     this.#earn(now);
     if (this.#queue.size === 0 && this.#credit >= 1) {
@@ -52,27 +64,20 @@ export class Pace {
     const { waitMs, maxWaiting } = this.#options;
     if (this.#queue.size >= maxWaiting) {
       const displaced = this.#queue.yieldTo(lane);
-      if (displaced === undefined) return Promise.resolve(false);
-      displaced.end(false);
+      if (displaced === undefined) return NEVER;
+      this.#end(displaced, false);
     }
-    return new Promise((resolve) => {
-      const waiting: Waiting = {
-        lane,
-        until: now + waitMs,
-        end: (turn) => {
-          this.#inOrder.delete(waiting);
-          resolve(turn);
-        },
-      };
-      this.#queue.push(lane, waiting);
-      this.#inOrder.add(waiting);
-      this.#timer ??= setTimeout(() => this.#tick(), TICK_MS);
-    });
+    const { promise, resolve } = Promise.withResolvers<boolean>();
+    const waiting: Waiting = { lane, until: now + waitMs, resolve, inLane: null, inOrder: null };
+    waiting.inLane = this.#queue.push(lane, waiting);
+    waiting.inOrder = this.#inOrder.push(waiting);
+    this.#timer ??= setTimeout(() => this.#tick(), TICK_MS);
+    return { came: promise, leave: () => this.#giveUp(waiting) };
   }
 
   /** Nobody waits any longer, and nobody's turn comes. */
   dismiss(): void {
-    for (const waiting of this.#inOrder) this.#giveUp(waiting);
+    for (let first = this.#inOrder.first; first !== null; first = this.#inOrder.first) this.#giveUp(first.item);
     if (this.#timer !== null) clearTimeout(this.#timer);
     this.#timer = null;
   }
@@ -86,16 +91,24 @@ export class Pace {
   #tick(): void {
     const now = performance.now();
     this.#earn(now);
-    for (; this.#credit >= 1 && this.#queue.size > 0; this.#credit--) this.#queue.shift()?.end(true);
-    for (const waiting of this.#inOrder) {
-      if (waiting.until > now) break;
-      this.#giveUp(waiting);
+    for (; this.#credit >= 1; this.#credit--) {
+      const next = this.#queue.shift();
+      if (next === undefined) break;
+      this.#end(next, true);
+    }
+    for (let first = this.#inOrder.first; first !== null && first.item.until <= now; first = this.#inOrder.first) {
+      this.#giveUp(first.item);
     }
     this.#timer = this.#queue.size === 0 ? null : setTimeout(() => this.#tick(), TICK_MS);
   }
 
   #giveUp(waiting: Waiting): void {
-    this.#queue.delete(waiting.lane, waiting);
-    waiting.end(false);
+    if (waiting.inLane !== null) this.#queue.delete(waiting.lane, waiting.inLane);
+    this.#end(waiting, false);
+  }
+
+  #end(waiting: Waiting, came: boolean): void {
+    if (waiting.inOrder !== null) this.#inOrder.delete(waiting.inOrder);
+    waiting.resolve(came);
   }
 }

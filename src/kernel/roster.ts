@@ -33,6 +33,11 @@ export class Roster<Member extends Enrolled> {
     this.#members[place] = last;
   }
 
+  /** One of those that are in it; undefined: there is none. */
+  any(): Member | undefined {
+    return this.#members.at(-1);
+  }
+
   /** Those that are in it now; it may change meanwhile. */
   all(): Member[] {
     return [...this.#members];

@@ -106,7 +106,8 @@ export class Introspection {
   async #askInTurn({ text, digest, from }: PresentedToken): Promise<Parsed<JsonObject>> {
     const started = performance.now();
     const known = this.#known.has(digest);
-    if (!known && !(await (this.#pace.turn(from) ?? true))) return unparsed('too many new tokens are asked about');
+    if (!known && !((await this.#pace.turn(from)?.came) ?? true))
+      return unparsed('too many new tokens are asked about');
     const waitMs = Math.max(this.#timeoutMs * WAIT - (performance.now() - started), 0);
     if (!(await this.#places.take({ waitMs, from, known }))) return unparsed('too many questions are under way');
     try {

@@ -55,11 +55,11 @@ export class Places {
         resolve(taken);
       },
     };
+    const place = queue.push(from, waiter);
     const timer = setTimeout(() => {
-      queue.delete(from, waiter);
+      queue.delete(from, place);
       resolve(false);
     }, waitMs);
-    queue.push(from, waiter);
     return promise;
   }
 

@@ -1,7 +1,16 @@
+import { EventEmitter } from 'node:events';
 import { describe, expect, it } from 'vitest';
 import { RefusalPace } from '../../src/gateway/refusal_pace.ts';
 
-const turns = (pace: RefusalPace, count: number) => Array.from({ length: count }, () => pace.turn('192.0.2.1'));
+const line = () => new EventEmitter();
+const turns = (pace: RefusalPace, count: number) => Array.from({ length: count }, () => pace.turn('192.0.2.1', line()));
+/** A pace of a gateway that has just let a request through. */
+function besideHonest(): RefusalPace {
+  const pace = new RefusalPace();
+  pace.begin();
+  pace.end(performance.now());
+  return pace;
+}
 
 describe('RefusalPace', () => {
   it('nobody waits while nobody is let through', () => {
@@ -9,8 +18,7 @@ describe('RefusalPace', () => {
   });
 
   it('while somebody is, so many go out at once, and all of the others within a second or so', async () => {
-    const pace = new RefusalPace();
-    pace.allowed();
+    const pace = besideHonest();
     const all = turns(pace, 200);
     expect(all.slice(0, 20).filter((turn) => turn !== null)).toEqual([]);
     expect(pace.waiting).toBeGreaterThan(0);
@@ -18,21 +26,45 @@ describe('RefusalPace', () => {
     expect(pace.waiting).toBe(0);
   });
 
-  it('a flood has a bound on what of it waits: what comes beyond goes out', () => {
+  it('an answer that lasts is such a request until it is over, however long ago it began', () => {
     const pace = new RefusalPace();
-    pace.allowed();
+    pace.begin();
+    pace.begin();
+    pace.end(Number.NEGATIVE_INFINITY);
+    expect(turns(pace, 30).filter((turn) => turn !== null).length).toBeGreaterThan(0);
+    pace.end(Number.NEGATIVE_INFINITY);
+    expect(turns(pace, 30).filter((turn) => turn !== null)).toEqual([]);
+    pace.stop();
+  });
+
+  it('a flood has a bound on what of it waits: what comes beyond goes out', () => {
+    const pace = besideHonest();
     turns(pace, 10_000);
     expect(pace.waiting).toBeLessThanOrEqual(4096);
     pace.stop();
   });
 
+  it('who is gone waits no longer, and keeps nobody waiting', async () => {
+    const pace = besideHonest();
+    const lines = Array.from({ length: 300 }, line);
+    const all = lines.map((one) => pace.turn('192.0.2.1', one));
+    const waiting = pace.waiting;
+    expect(waiting).toBeGreaterThan(200);
+    for (const one of lines) one.emit('close');
+    expect(pace.waiting).toBe(0);
+    await Promise.all(all);
+    // Nothing is left on a connection that goes on.
+    const kept = line();
+    await pace.turn('192.0.2.1', kept);
+    expect(kept.listenerCount('close')).toBe(0);
+  });
+
   it('when the gateway stops, nothing waits any longer', async () => {
-    const pace = new RefusalPace();
-    pace.allowed();
+    const pace = besideHonest();
     const all = turns(pace, 700);
     pace.stop();
     await Promise.all(all);
-    pace.allowed();
+    pace.begin();
     expect(turns(pace, 1000).filter((turn) => turn !== null)).toEqual([]);
   });
 });

@@ -1,6 +1,42 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { FairQueue } from '../../src/kernel/fair_queue.ts';
+import type { Link } from '../../src/kernel/linked_list.ts';
+
+/** The rule, as simple as it can be said: lanes in the order of their turns, each with its items in the order of coming. */
+class WalkedQueue {
+  #lanes: { readonly name: string; items: number[] }[] = [];
+
+  get size(): number {
+    return this.#lanes.reduce((sum, { items }) => sum + items.length, 0);
+  }
+
+  push(name: string, item: number): void {
+    const lane = this.#lanes.find((one) => one.name === name);
+    if (lane === undefined) this.#lanes.push({ name, items: [item] });
+    else lane.items.push(item);
+  }
+
+  shift(): number | undefined {
+    const lane = this.#lanes.shift();
+    const item = lane?.items.shift();
+    if (lane !== undefined && lane.items.length > 0) this.#lanes.push(lane);
+    return item;
+  }
+
+  remove(item: number): void {
+    for (const lane of this.#lanes) lane.items = lane.items.filter((one) => one !== item);
+    this.#lanes = this.#lanes.filter(({ items }) => items.length > 0);
+  }
+
+  /** What may be taken for one that comes to a lane: the last of each longest one, unless its own would be as long. */
+  candidates(name: string): (number | undefined)[] {
+    const longest = Math.max(0, ...this.#lanes.map(({ items }) => items.length));
+    const own = this.#lanes.find((one) => one.name === name)?.items.length ?? 0;
+    if (longest <= own + 1) return [];
+    return this.#lanes.filter(({ items }) => items.length === longest).map(({ items }) => items.at(-1));
+  }
+}
 
 describe('FairQueue', () => {
   it('lanes take turns, and each is in the order of coming', () => {
@@ -14,11 +50,11 @@ describe('FairQueue', () => {
 
   it('what was taken out has no turn', () => {
     const queue = new FairQueue<string>();
-    queue.push('a', 'a1');
-    queue.push('a', 'a2');
-    queue.delete('a', 'a1');
-    queue.delete('a', 'never there');
-    queue.delete('b', 'a2');
+    const first = queue.push('a', 'a1');
+    const second = queue.push('a', 'a2');
+    queue.delete('a', first);
+    queue.delete('a', first);
+    queue.delete('b', second);
     expect([queue.size, queue.shift(), queue.shift(), queue.size]).toEqual([1, 'a2', undefined, 0]);
   });
 
@@ -30,6 +66,46 @@ describe('FairQueue', () => {
     expect(queue.yieldTo('b')).toBeUndefined();
     expect(queue.yieldTo('c')).toBe('a2');
     expect(queue.size).toBe(2);
+  });
+
+  it('property: turns, and what is yielded, are those of a queue that walks over all that waits', () => {
+    const lane = fc.nat(7).map(String);
+    const step = fc.oneof(
+      { weight: 4, arbitrary: fc.record({ kind: fc.constant('push' as const), lane }) },
+      { weight: 2, arbitrary: fc.record({ kind: fc.constant('yieldTo' as const), lane }) },
+      { weight: 1, arbitrary: fc.record({ kind: fc.constant('shift' as const), lane }) },
+      { weight: 1, arbitrary: fc.record({ kind: fc.constant('delete' as const), lane, nth: fc.nat(100) }) },
+    );
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 300 }), (steps) => {
+        const queue = new FairQueue<number>();
+        const model = new WalkedQueue();
+        const links = new Map<number, { lane: string; link: Link<number> }>();
+        for (const [id, one] of steps.entries()) {
+          if (one.kind === 'push') {
+            links.set(id, { lane: one.lane, link: queue.push(one.lane, id) });
+            model.push(one.lane, id);
+          } else if (one.kind === 'shift') expect(queue.shift()).toBe(model.shift());
+          else if (one.kind === 'yieldTo') {
+            const candidates = model.candidates(one.lane);
+            const yielded = queue.yieldTo(one.lane);
+            if (candidates.length === 0) expect(yielded).toBeUndefined();
+            else expect(candidates).toContain(yielded);
+            if (yielded !== undefined) model.remove(yielded);
+          } else {
+            // Also those that are out already.
+            const [known, entry] = [...links][one.nth % Math.max(links.size, 1)] ?? [];
+            if (known === undefined || entry === undefined) continue;
+            queue.delete(entry.lane, entry.link);
+            model.remove(known);
+          }
+          expect(queue.size).toBe(model.size);
+        }
+        for (let left = model.shift(); left !== undefined; left = model.shift()) expect(queue.shift()).toBe(left);
+        expect(queue.shift()).toBeUndefined();
+      }),
+      { numRuns: 500 },
+    );
   });
 
   it('property: everything comes out once, and nobody has two turns more than another who waits', () => {

@@ -1,7 +1,8 @@
+import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { Pace } from '../../src/kernel/pace.ts';
+import { Pace, type Turn } from '../../src/kernel/pace.ts';
 
-const settled = (turn: Promise<boolean> | null) => turn ?? Promise.resolve(true);
+const settled = (turn: Turn | null) => turn?.came ?? Promise.resolve(true);
 
 describe('Pace', () => {
   it('lets through what was saved up at once, and what comes beyond in time', async () => {
@@ -39,5 +40,58 @@ describe('Pace', () => {
     const order: string[] = [];
     await Promise.all(['a', 'a', 'a', 'b'].map((lane) => settled(pace.turn(lane)).then(() => order.push(lane))));
     expect(order.indexOf('b')).toBe(1);
+  });
+
+  it('who leaves gives its place to others, once', async () => {
+    const pace = new Pace({ perSecond: 1, burst: 1, waitMs: 60_000, maxWaiting: 2 });
+    expect(pace.turn('a')).toBeNull();
+    const first = pace.turn('a');
+    const second = pace.turn('a');
+    first?.leave();
+    first?.leave();
+    expect(await first?.came).toBe(false);
+    expect(pace.waiting).toBe(1);
+    pace.turn('a');
+    expect(pace.waiting).toBe(2);
+    pace.dismiss();
+    second?.leave();
+    expect(await second?.came).toBe(false);
+    expect(pace.waiting).toBe(0);
+  });
+
+  it('property: however many come and leave, no more wait than may, sides have equal shares, and everybody hears of its turn', async () => {
+    const arrival = fc.record({ lane: fc.nat(6), leaves: fc.boolean() });
+    await fc.assert(
+      fc.asyncProperty(fc.array(arrival, { maxLength: 200 }), fc.integer({ min: 1, max: 20 }), async (all, most) => {
+        const pace = new Pace({ perSecond: 0.001, burst: 1, waitMs: 3_600_000, maxWaiting: most });
+        expect(pace.turn('first')).toBeNull();
+        const turns: { turn: Turn | null; lane: number; over: boolean }[] = [];
+        for (const { lane, leaves } of all) {
+          const entry = { turn: pace.turn(String(lane)), lane, over: false };
+          void settled(entry.turn).then(() => {
+            entry.over = true;
+          });
+          turns.push(entry);
+          if (leaves) entry.turn?.leave();
+          expect(pace.waiting).toBeLessThanOrEqual(most);
+        }
+        await new Promise((resolve) => setImmediate(resolve));
+        const left = turns.filter(({ over }) => !over);
+        expect(left).toHaveLength(pace.waiting);
+        pace.dismiss();
+        await new Promise((resolve) => setImmediate(resolve));
+        expect(turns.every(({ over }) => over)).toBe(true);
+        expect(pace.waiting).toBe(0);
+        // Who lost its place to a full room: no side that waits has two more than it.
+        if (all.some(({ leaves }) => leaves)) return;
+        const shares = new Map<number, number>();
+        for (const { lane } of left) shares.set(lane, (shares.get(lane) ?? 0) + 1);
+        const longest = Math.max(0, ...shares.values());
+        const came = Map.groupBy(all, ({ lane }) => lane);
+        for (const [lane, items] of came) {
+          expect(shares.get(lane) ?? 0).toBeGreaterThanOrEqual(Math.min(items.length, longest - 1));
+        }
+      }),
+    );
   });
 });

@@ -20,6 +20,8 @@ it('holds what a set would hold, whatever comes and goes', () => {
         }
         expect(new Set(roster.all())).toEqual(model);
         expect(roster.size).toBe(model.size);
+        const any = roster.any();
+        expect(any === undefined ? model.size === 0 : model.has(any)).toBe(true);
       }
     }),
   );
