@@ -91,6 +91,14 @@ const limits = z.strictObject({
     .describe(
       'Keys (jobs) that a rate class counts in the memory of a process, about 150 bytes each. When full, requests of new keys are refused with 503, none is forgotten within its window. In Redis: no bound of ours.',
     ),
+  refusals_per_second: z
+    .int()
+    .min(1)
+    .max(1_000_000)
+    .default(300)
+    .describe(
+      'Refusals that go out in a second, per process, while others are let through: what a flood of bad requests or upgrades takes from those at most. More wait, a second at most; where nobody is let through none waits.',
+    ),
   stop_grace_ms: milliseconds.default(30_000).describe('How long requests under way may take after SIGTERM.'),
 });
 

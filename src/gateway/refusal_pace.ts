@@ -1,10 +1,9 @@
 import { Pace, type Turn } from '../kernel/pace.ts';
 
-/**
- * Refusals that go out in a second while requests are let through too, per process; those beyond wait up to a second. Few at once: those who
- * are let through wait for as long as those take.
- */
-const RATE = { perSecond: 300, burst: 20, waitMs: 1000, maxWaiting: 4096 } as const;
+/** A second's refusals, divided by this, may go out at once: few, since those who are let through wait for as long as these take. */
+const AT_ONCE = 15;
+/** How long one waits at most, in milliseconds, and how many may. */
+const ROOM = { waitMs: 1000, maxWaiting: 4096 } as const;
 /** Milliseconds after a request that was let through in which refusals make room for others like it. */
 const AFTERWARDS_MS = 1000;
 
@@ -20,11 +19,16 @@ export interface Line {
  * ever waits here, and where everybody is refused nobody does.
  */
 export class RefusalPace {
-  readonly #pace = new Pace(RATE);
+  readonly #pace: Pace;
   /** Requests that are let through at the moment: answers that last, and WebSockets, have the same right as short ones. */
   #underWay = 0;
   #lastAt = Number.NEGATIVE_INFINITY;
   #stopped = false;
+
+  /** @param perSecond refusals that go out in a second while requests are let through too */
+  constructor(perSecond: number) {
+    this.#pace = new Pace({ ...ROOM, perSecond, burst: Math.ceil(perSecond / AT_ONCE) });
+  }
 
   /** Refusals that wait. */
   get waiting(): number {

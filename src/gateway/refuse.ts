@@ -65,6 +65,7 @@ export function discard(socket: Duplex): void {
     bytes += chunk.length;
     if (bytes > DRAIN_BYTES) socket.destroy();
   });
+  socket.resume();
 }
 
 /** Takes what is left of a body and throws it away; past the bounds the connection is cut. */

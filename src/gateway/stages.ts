@@ -109,7 +109,8 @@ export async function startServices(parts: ServiceParts): Promise<Services> {
     const nonceIssuers = issuersWithNonce(config);
     started.proofs = createProofVerifier({ dpop, stores, nonces, nonceIssuers, cacheSize: limits.tokens, clock });
     const { tokens, forwarder, auditor, proofs } = started;
-    return { tokens, forwarder, auditor, stores, endedKeys, rates, proofs, refusals: new RefusalPace() };
+    const refusals = new RefusalPace(limits.refusals_per_second);
+    return { tokens, forwarder, auditor, stores, endedKeys, rates, proofs, refusals };
   } catch (error) {
     await closeServices(started);
     throw error;

@@ -6,7 +6,7 @@ const line = () => new EventEmitter();
 const turns = (pace: RefusalPace, count: number) => Array.from({ length: count }, () => pace.turn('192.0.2.1', line()));
 /** A pace of a gateway that has just let a request through. */
 function besideHonest(): RefusalPace {
-  const pace = new RefusalPace();
+  const pace = new RefusalPace(300);
   pace.begin();
   pace.end(performance.now());
   return pace;
@@ -14,7 +14,7 @@ function besideHonest(): RefusalPace {
 
 describe('RefusalPace', () => {
   it('nobody waits while nobody is let through', () => {
-    expect(turns(new RefusalPace(), 2000).filter((turn) => turn !== null)).toEqual([]);
+    expect(turns(new RefusalPace(300), 2000).filter((turn) => turn !== null)).toEqual([]);
   });
 
   it('while somebody is, so many go out at once, and all of the others within a second or so', async () => {
@@ -27,7 +27,7 @@ describe('RefusalPace', () => {
   });
 
   it('an answer that lasts is such a request until it is over, however long ago it began', () => {
-    const pace = new RefusalPace();
+    const pace = new RefusalPace(300);
     pace.begin();
     pace.begin();
     pace.end(Number.NEGATIVE_INFINITY);
