@@ -1,5 +1,4 @@
 import { randomBytes } from 'node:crypto';
-import { dirname, join } from 'node:path';
 import { type RunningAdmin, startAdmin } from '../admin/admin.ts';
 import type { AuthServerConfig } from '../config/authserver_schema.ts';
 import { versionOf } from '../files/version.ts';
@@ -21,7 +20,7 @@ import { KeyRing } from './key_ring.ts';
 import { quietly } from './quiet_start.ts';
 import { Registrars } from './registrars.ts';
 import { SoftwareStatements } from './software_statement.ts';
-import { openStore, type Store } from './store.ts';
+import { databaseOf, openStore, type Store } from './store.ts';
 import { viewOf } from './view.ts';
 
 /** What an authorization server is started with. */
@@ -139,7 +138,7 @@ async function openParts(
   const configured = makeClients(config, types);
   const store = await openStore({
     config: config.storage,
-    databaseFile: join(dirname(config.signing_keys_file), 'authserver.db'),
+    databaseFile: databaseOf(config),
     clock,
     onProblem: (problem) => log.warn({ problem }, 'the storage cannot be reached'),
     onLoss: () => {

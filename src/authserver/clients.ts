@@ -108,7 +108,10 @@ export function lists(conditions: Readonly<Record<string, string | string[]>>): 
   return Object.fromEntries(Object.entries(conditions).map(([name, value]) => [name, [value].flat()]));
 }
 
-function keysOf(client: Partial<Pick<ClientConfig, 'jwks' | 'jwks_file' | 'certificate_file'>>): ClientRecord['keys'] {
+/** The public keys of a client, wherever they are. @throws ConfigError or Error that names the file */
+export function keysOf(
+  client: Partial<Pick<ClientConfig, 'jwks' | 'jwks_file' | 'certificate_file'>>,
+): ClientRecord['keys'] {
   if (client.certificate_file !== undefined) return { keys: [keyOfCertificate(client.certificate_file)] };
   if (client.jwks_file !== undefined) return nameKeys(readClientKeys(client.jwks_file));
   return client.jwks === undefined ? null : nameKeys(client.jwks);

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { chmod, link, open, readFile, rename, rm, stat } from 'node:fs/promises';
-import { calculateJwkThumbprint, exportJWK, generateKeyPair, type JWK } from 'jose';
+import { calculateJwkThumbprint, exportJWK, generateKeyPair, importJWK, type JWK } from 'jose';
 import { isNumericDate } from '../oauth/numeric_date.ts';
 import type { Log } from '../telemetry/log.ts';
 
@@ -23,16 +23,22 @@ export interface SigningKeys {
  * @throws Error that names the file and what is wrong with it; never a part of a key
  */
 export async function loadSigningKeys(file: string, log: Log): Promise<SigningKeys> {
-  const text = await readFile(file, 'utf8').catch((error: NodeJS.ErrnoException) => {
-    if (error.code === 'ENOENT') return null;
-    throw new Error(`signing_keys_file: ${file} cannot be read: ${error.message}`);
-  });
-  if (text === null) return createSigningKeys(file, log);
+  const keys = await readSigningKeys(file);
+  if (keys === null) return createSigningKeys(file, log);
   const { mode } = await stat(file);
   if ((mode & 0o077) !== 0) {
     log.warn({ file, mode: (mode & 0o777).toString(8) }, 'the file with the signing keys can be read by other users');
   }
-  return parseSigningKeys(text, file);
+  return keys;
+}
+
+/** The keys in the file; null: there is none yet. @throws Error that names the file and what is wrong with it */
+export async function readSigningKeys(file: string): Promise<SigningKeys | null> {
+  const text = await readFile(file, 'utf8').catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return null;
+    throw new Error(`signing_keys_file: ${file} cannot be read: ${error.message}`);
+  });
+  return text === null ? null : parseSigningKeys(text, file);
 }
 
 async function createSigningKeys(file: string, log: Log): Promise<SigningKeys> {
@@ -105,10 +111,11 @@ async function parseSigningKeys(text: string, file: string): Promise<SigningKeys
 async function completeKey(key: unknown, where: string): Promise<SigningJwk> {
   const { kty, crv, x, y, d, kid, iat, nbf } = (key ?? {}) as SigningJwk;
   const isText = [x, y, d].every((member) => typeof member === 'string' && /^[\w-]{43}$/.test(member));
-  if (kty !== 'EC' || crv !== 'P-256' || !isText) {
-    throw new Error(`signing_keys_file: ${where} is not a private EC key on P-256`);
-  }
+  const unusable = () => new Error(`signing_keys_file: ${where} is not a private EC key on P-256`);
+  if (kty !== 'EC' || crv !== 'P-256' || !isText) throw unusable();
   const jwk = { kty, crv, x, y, d } as JWK;
+  // A point that is not on the curve.
+  await importJWK(jwk, 'ES256').catch(() => Promise.reject(unusable()));
   const times = { ...(isNumericDate(iat) ? { iat } : {}), ...(isNumericDate(nbf) ? { nbf } : {}) };
   return { ...jwk, kid: kid ?? (await calculateJwkThumbprint(jwk)), alg: 'ES256', use: 'sig', ...times };
 }

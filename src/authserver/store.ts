@@ -1,3 +1,4 @@
+import { dirname, join } from 'node:path';
 import type { AuthServerConfig } from '../config/authserver_schema.ts';
 import type { Clock } from '../kernel/clock.ts';
 
@@ -55,13 +56,21 @@ export class StoreUnavailable extends Error {
 /** What a store is opened with. */
 export interface StoreOptions {
   readonly config: AuthServerConfig['storage'];
-  /** The database where the configuration names none. */
+  /** The database, where no Redis is named. */
   readonly databaseFile: string;
   readonly clock: Clock;
   /** Told of a problem with the connection, in words for the log. */
   readonly onProblem: (problem: string) => void;
   /** Told when the last writes may be gone. Absent: nobody is. */
   readonly onLoss?: () => void;
+}
+
+/** The database that the configuration names; where it names no storage, one beside the signing keys. */
+export function databaseOf({
+  storage,
+  signing_keys_file: keys,
+}: Pick<AuthServerConfig, 'storage' | 'signing_keys_file'>): string {
+  return storage.database_file ?? join(dirname(keys), 'authserver.db');
 }
 
 /** Opens the store that the configuration names. The libraries are loaded only where they are used. @throws Error that says what to do */
@@ -77,5 +86,5 @@ export async function openStore({
     return RedisStore.open({ redis: config.redis, clock, onProblem, onLoss });
   }
   const { SqliteStore } = await import('./store_sqlite.ts');
-  return SqliteStore.open(config.database_file ?? databaseFile, clock);
+  return SqliteStore.open(databaseFile, clock);
 }

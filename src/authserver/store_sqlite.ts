@@ -1,5 +1,6 @@
 import { chmodSync, closeSync, existsSync, openSync } from 'node:fs';
 import { DatabaseSync, type StatementSync } from 'node:sqlite';
+import { pathToFileURL } from 'node:url';
 import { type Clock, secondsOf } from '../kernel/clock.ts';
 import { type Entry, type Kind, type Store, StoreUnavailable } from './store.ts';
 
@@ -66,15 +67,28 @@ export class SqliteStore implements Store {
       chmodSync(file, 0o600);
       database = new DatabaseSync(file);
       database.exec(`PRAGMA busy_timeout = ${BUSY_MS}; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;`);
-      const { user_version: version } = database.prepare('PRAGMA user_version').get() as { user_version: number };
-      if (version !== 0 && version !== VERSION) {
-        throw new Error(`it has version ${version}, expected ${VERSION}: it is of another version of this program`);
-      }
+      mustBeOfVersion(database);
       database.exec(SCHEMA);
       return new SqliteStore(database, clock);
     } catch (error) {
       database?.close();
-      throw new Error(`storage.database_file: ${file} cannot be used: ${(error as Error).message}`);
+      throw unusable(file, error);
+    }
+  }
+
+  /** Looks at a database without touching it, or anything beside it; also while a server uses it. @throws Error as `open` does */
+  static inspect(file: string): void {
+    let database: DatabaseSync | undefined;
+    try {
+      const place = pathToFileURL(file);
+      // Otherwise even a reader makes the files of the write-ahead log (https://www.sqlite.org/uri.html#uriimmutable).
+      place.searchParams.set('immutable', '1');
+      database = new DatabaseSync(place, { readOnly: true });
+      mustBeOfVersion(database);
+    } catch (error) {
+      throw unusable(file, error);
+    } finally {
+      database?.close();
     }
   }
 
@@ -144,6 +158,16 @@ export class SqliteStore implements Store {
       // Removing can wait; what has passed is not read.
     }
   }
+}
+
+function mustBeOfVersion(database: DatabaseSync): void {
+  const { user_version: version } = database.prepare('PRAGMA user_version').get() as { user_version: number };
+  if (version === 0 || version === VERSION) return;
+  throw new Error(`it has version ${version}, expected ${VERSION}: it is of another version of this program`);
+}
+
+function unusable(file: string, error: unknown): Error {
+  return new Error(`storage.database_file: ${file} cannot be used: ${(error as Error).message}`);
 }
 
 function prepare(database: DatabaseSync): Statements {

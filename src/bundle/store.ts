@@ -40,6 +40,11 @@ export function createBundleStore(folder: string): BundleStore {
   };
 }
 
+/** What was kept in a folder, for a look at it: nothing is kept there. */
+export function openBundleStore(folder: string): BundleStore {
+  return { ...createBundleStore(folder), save: () => Promise.resolve() };
+}
+
 function encode(origin: string, { bytes, etag, superseded }: StoredBundle): Buffer {
   const head = { format: FORMAT, origin, sha256: sha256(bytes), etag, superseded };
   return Buffer.concat([Buffer.from(`${JSON.stringify(head)}\n`), bytes]);

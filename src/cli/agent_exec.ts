@@ -6,6 +6,7 @@ import { userToBecome, userVariables } from '../agent/machine_user.ts';
 import { Notices } from '../agent/notices.ts';
 import { type AgentFlags, configOf } from './agent_flags.ts';
 import { trustMore } from './agent_trust.ts';
+import { userVariablesOf } from './user_variables.ts';
 
 /** Runs a command with an agent beside it. @returns the exit code of the command; 128 + n when signal n ended it */
 export async function execWithAgent(
@@ -16,7 +17,7 @@ export async function execWithAgent(
   const user = flags.user === undefined ? null : userToBecome(flags.user);
   trustMore(config.ca_file);
   const notices = new Notices((line) => void process.stderr.write(`${line}\n`));
-  const variables = process.env;
+  const variables = userVariablesOf(process.env);
   // A signal that comes while the agent starts must not be lost on the way to nothing.
   let early: NodeJS.Signals | null = null;
   const stop = (signal: NodeJS.Signals) => {

@@ -11,6 +11,7 @@ import type { AgentConfig } from '../config/agent_schema.ts';
 import { type AgentFlags, configOf } from './agent_flags.ts';
 import { trustMore } from './agent_trust.ts';
 import { untilStopped } from './until_stopped.ts';
+import { userVariablesOf } from './user_variables.ts';
 
 /** What the background process says when it knows: its variables, or why there is no agent. */
 type FirstWords = { readonly exported: Exported } | { readonly problem: string };
@@ -60,7 +61,7 @@ export async function serveInBackground(): Promise<void> {
   const say = (words: FirstWords) => new Promise<void>((resolve) => process.send?.(words, () => resolve()));
   let agent: RunningAgent;
   try {
-    agent = await startAgent({ config, variables: process.env, notices, clock: Date.now, user: null });
+    agent = await startAgent({ config, variables: userVariablesOf(process.env), notices, clock: Date.now, user: null });
   } catch (error) {
     await say({ problem: (error as Error).message });
     process.exitCode = 1;

@@ -1,6 +1,5 @@
-import { X509Certificate } from 'node:crypto';
-import { readFileSync } from 'node:fs';
 import { getCACertificates, setDefaultCACertificates } from 'node:tls';
+import { readCaFile } from '../agent/ca_file.ts';
 
 /**
  * Lets this process trust the CAs of the system and of a file besides those of Node.js: an agent runs where companies install their own.
@@ -8,36 +7,10 @@ import { getCACertificates, setDefaultCACertificates } from 'node:tls';
  */
 export function trustMore(file: string | undefined): void {
   const certificates = [...getCACertificates('default'), ...getCACertificates('system')];
-  if (file !== undefined) {
-    try {
-      certificates.push(...certificatesIn(readFileSync(file, 'latin1')));
-    } catch (error) {
-      const why = (error as NodeJS.ErrnoException).code ?? (error as Error).message;
-      throw new Error(`ca_file: ${file} cannot be read: ${why}`);
-    }
-  }
+  if (file !== undefined) certificates.push(...readCaFile(file));
   try {
     setDefaultCACertificates(certificates);
   } catch (error) {
     throw new Error(`ca_file: ${file ?? 'the certificates of the system'} cannot be used: ${(error as Error).message}`);
-  }
-}
-
-/** Node.js takes a text without certificates, or with one cut short, and trusts nothing more for it. @throws Error */
-function certificatesIn(text: string): string[] {
-  const found =
-    text.match(/-----BEGIN (?:TRUSTED )?CERTIFICATE-----[^-]*-----END (?:TRUSTED )?CERTIFICATE-----/g) ?? [];
-  if (found.length === 0) throw new Error('expected certificates in PEM, found none');
-  for (const [index, pem] of found.entries()) {
-    if (!isCertificate(pem)) throw new Error(`certificate ${index + 1} in it is none`);
-  }
-  return found;
-}
-
-function isCertificate(pem: string): boolean {
-  try {
-    return new X509Certificate(pem).raw.length > 0;
-  } catch {
-    return false;
   }
 }

@@ -181,8 +181,11 @@ export const agentSchema = z
       if (entry.scopes.length === 0 && entry.authorization_details.length === 0) {
         issue(at('scopes'), 'ask for something: scopes, authorization_details or both');
       }
+      if (entry.listen === 'port' && portsBefore(config, index).includes(entry.port)) issue(at('port'), PORT_TWICE);
       if (entry.kubeconfig && entry.listen !== 'port') issue(at('kubeconfig'), 'expected listen: port beside it');
     });
+    if (config.proxy !== undefined && portsBefore(config).includes(config.proxy.port))
+      issue(['proxy', 'port'], PORT_TWICE);
   });
 
 /** A valid configuration, with defaults filled in. */
@@ -199,6 +202,15 @@ export type AuthorizationServerConfig = z.output<typeof authorizationServer>;
 /** The JSON Schema of the configuration file as people write it, for editors. */
 export function agentEditorSchema(): Record<string, unknown> {
   return z.toJSONSchema(agentSchema, { io: 'input', unrepresentable: 'any' });
+}
+
+const PORT_TWICE = 'this port is used twice; 0 takes any free one';
+
+/** The ports that were chosen for the APIs before one of them, or for all. */
+function portsBefore({ apis }: { readonly apis: readonly z.output<typeof api>[] }, index?: number): number[] {
+  return apis
+    .slice(0, index)
+    .flatMap(({ listen, port: chosen }) => (listen === 'port' && chosen !== 0 ? [chosen] : []));
 }
 
 function sameUrl(left: string, right: string): boolean {

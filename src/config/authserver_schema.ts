@@ -3,6 +3,7 @@ import { client, findClientProblems, lifetime, resourceServer } from './authserv
 import { certificateAbilities, findFrontProxyProblems, frontProxies } from './authserver_front_proxies.ts';
 import { registration } from './authserver_registration.ts';
 import { entrypoint } from './policy_schema.ts';
+import { findRedisProblems } from './redis_rules.ts';
 import { redis } from './stores_schema.ts';
 import { file, isLoopback, port } from './values.ts';
 import { isPublicIssuer, workloadIssuers } from './workload_issuers.ts';
@@ -161,6 +162,8 @@ export const authServerSchema = z
         issue(['clients', index, 'authorization_details', position], 'its type is none of authorization_details_types');
       });
     });
+    for (const { path, message } of findRedisProblems(config.storage.redis))
+      issue(['storage', 'redis', ...path], message);
     if (config.storage.redis !== undefined && config.storage.database_file !== undefined)
       issue(['storage', 'database_file'], 'give redis or database_file, not both');
     if (config.clients.length === 0 && config.registration === undefined)

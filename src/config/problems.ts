@@ -40,6 +40,11 @@ export function keyOf(path: readonly PropertyKey[]): string {
   }, '');
 }
 
+/** The path that `keyOf` wrote. */
+export function pathOfKey(key: string): (string | number)[] {
+  return [...key.matchAll(/\[(\d+)\]|[^.[\]]+/g)].map(([part, index]) => (index === undefined ? part : Number(index)));
+}
+
 /** The known word that is closest to a mistyped one, or null when none is close. */
 export function nearest(word: string, known: readonly string[]): string | null {
   let best: string | null = null;

@@ -31,7 +31,18 @@ export function readYamlFile<Schema extends z.ZodType>(
   throw new ConfigError(result.error.issues.flatMap((issue) => explain(issue, shape, locate)));
 }
 
-type Locate = (path: readonly PropertyKey[], message: string, onKey?: boolean) => ConfigProblem;
+/** Where keys stand in a file that was read before; what cannot be found is told of the file. */
+export function locatorOf(file: string): Locate {
+  try {
+    const lines = new LineCounter();
+    return locator(file, parse(file, readText(file), lines), lines);
+  } catch {
+    return (path, message) => ({ file, line: null, column: null, key: keyOf(path), message });
+  }
+}
+
+/** Makes a problem of what is wrong at a path; `onKey`: it stands at the key and not at its value. */
+export type Locate = (path: readonly PropertyKey[], message: string, onKey?: boolean) => ConfigProblem;
 
 function readText(file: string): string {
   try {

@@ -2,7 +2,7 @@ import type { BundleSet } from '../bundle/bundle_set.ts';
 import { readVerification } from '../bundle/keys.ts';
 import { BundleSource } from '../bundle/source.ts';
 import type { BundleState } from '../bundle/state.ts';
-import { createBundleStore } from '../bundle/store.ts';
+import { type BundleStore, createBundleStore, openBundleStore } from '../bundle/store.ts';
 import type { BundleConfig, PolicyConfig } from '../config/policy_schema.ts';
 import type { ServiceConfig } from '../config/service_schema.ts';
 import { createService, type Service } from '../control_plane/service.ts';
@@ -20,6 +20,13 @@ export interface BundleSourcesParts {
   readonly log: Log;
   /** Told after each thing that happened to a bundle. */
   readonly onEvent: (state: BundleState) => void;
+  readonly keep?: boolean | undefined;
+}
+
+/** Where bundles are kept; null where the configuration names no folder. `keep` false: what lies there is read only. */
+export function storeOf(folder: string | undefined, keep = true): BundleStore | null {
+  if (folder === undefined) return null;
+  return keep ? createBundleStore(folder) : openBundleStore(folder);
 }
 
 /** Where one bundle of a policy comes from. @throws Error that names a key's file that cannot be used */
@@ -29,7 +36,7 @@ export function makeBundleSource(bundle: BundleConfig, parts: BundleSourcesParts
     set: parts.set,
     rules: { unpackedBytes: bundle.unpacked_limit_bytes, verification: readVerification(bundle.signing, keys) },
     service: bundle.service === undefined ? null : (parts.services.get(bundle.service) ?? null),
-    store: folder === undefined ? null : createBundleStore(folder),
+    store: storeOf(folder, parts.keep),
     watch,
     clock: parts.clock,
     log: parts.log,

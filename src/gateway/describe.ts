@@ -90,11 +90,11 @@ export async function describeGateway(config: GatewayConfig): Promise<GatewayDes
   };
 }
 
-/** Gets the policy once, as a start would. */
+/** Gets the policy once, as a start would; of what it fetched, nothing is kept. */
 async function describePolicy(config: GatewayConfig): Promise<PolicyDescription> {
   const { entrypoint, path, bundles } = config.policy;
   const once = { ...config, policy: { ...config.policy, watch: false, status: undefined } };
-  const source = await startPolicy(once, { clock: Date.now, log: createLog({ level: 'fatal' }) });
+  const source = await startPolicy(once, { clock: Date.now, log: createLog({ level: 'fatal' }), keep: false });
   const { revision } = source.holder.status();
   await source.close();
   const named = bundles?.map(({ name }) => name).join(', ') ?? 'that discovery names';

@@ -4,7 +4,6 @@ import { Discovery } from '../bundle/discovery.ts';
 import { readVerification } from '../bundle/keys.ts';
 import type { BundleSource } from '../bundle/source.ts';
 import type { BundleState } from '../bundle/state.ts';
-import { createBundleStore } from '../bundle/store.ts';
 import { discoveredBundles } from '../config/discovered_bundles.ts';
 import type { BundleConfig, DiscoveryConfig, PolicyConfig } from '../config/policy_schema.ts';
 import type { ServiceConfig } from '../config/service_schema.ts';
@@ -12,7 +11,7 @@ import type { Service } from '../control_plane/service.ts';
 import { StatusReports } from '../control_plane/status.ts';
 import type { PolicyArtifact } from '../policy/artifact.ts';
 import { type PolicyWatch, watchPolicyFiles } from '../policy/watch.ts';
-import { createServices, makeBundleSource, readDataFiles } from './bundle_sources.ts';
+import { createServices, makeBundleSource, readDataFiles, storeOf } from './bundle_sources.ts';
 import { PolicyHolder } from './policy_holder.ts';
 import type { PolicySource, PolicySourceParts } from './policy_source.ts';
 import { statusReport } from './policy_status.ts';
@@ -137,7 +136,7 @@ class BundlePolicy implements PolicySource {
     return new Discovery(config, {
       service: this.#services.get(config.service) as Service,
       rules: { unpackedBytes: DISCOVERY_BYTES, verification },
-      store: folder === undefined ? null : createBundleStore(folder),
+      store: storeOf(folder, this.#parts.keep),
       rollback,
       labels: { app: 'sallyport', version: packageVersion(), ...config.labels },
       clock: this.#parts.clock,
@@ -181,13 +180,14 @@ class BundlePolicy implements PolicySource {
   }
 
   #sourceOf(bundle: BundleConfig): BundleSource {
-    const { clock, log } = this.#parts;
+    const { clock, log, keep } = this.#parts;
     return makeBundleSource(bundle, {
       config: { ...this.#config, bundles: [...this.#config.bundles] },
       services: this.#services,
       set: this.#set,
       clock,
       log,
+      keep,
       onEvent: ({ name, problem }) => {
         this.#holder?.note(name, problem);
         this.#reports?.changed();

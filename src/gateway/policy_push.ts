@@ -5,10 +5,11 @@ import { segmentsOf } from '../bundle/patch.ts';
 import { pushedBundle, readJsonPatch, withChanges, withModule, withoutModule } from '../bundle/pushed.ts';
 import { readBundleFile } from '../bundle/read.ts';
 import { writeSnapshot } from '../bundle/snapshot.ts';
-import { type BundleStore, createBundleStore } from '../bundle/store.ts';
+import type { BundleStore } from '../bundle/store.ts';
 import type { PolicyArtifact } from '../policy/artifact.ts';
 import { parseExactJson } from '../policy/exact_json.ts';
 import { readPolicyFolder } from '../policy/folder.ts';
+import { storeOf } from './bundle_sources.ts';
 import type { PolicyFolder } from './policy_build.ts';
 import { PolicyHolder } from './policy_holder.ts';
 import type { PolicySource, PolicySourceParts } from './policy_source.ts';
@@ -29,7 +30,7 @@ export async function startPushedPolicy(
   kept: string | undefined,
   parts: PolicySourceParts,
 ): Promise<PolicySource> {
-  const store = kept === undefined ? null : createBundleStore(kept);
+  const store = storeOf(kept, parts.keep);
   const { bundle, artifact } = await firstPolicy(folder, store, parts);
   return new PushedPolicy(bundle, await PolicyHolder.start(artifact, parts), { folder, store, ...parts });
 }

@@ -29,6 +29,8 @@ export interface PolicySource {
 export interface PolicySourceParts {
   readonly clock: Clock;
   readonly log: Log;
+  /** False: what was kept in `persistence_folder` is read, and nothing is kept there. Absent: bundles are kept for the next start. */
+  readonly keep?: boolean;
 }
 
 /** Tries a policy that another process compiled, and will replace. @throws Error when it cannot be used */

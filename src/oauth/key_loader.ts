@@ -1,6 +1,7 @@
 import { readFile, stat } from 'node:fs/promises';
 import type { Clock } from '../kernel/clock.ts';
 import { fetchJson } from './fetch_json.ts';
+import { readKeySet } from './key_set.ts';
 import { discoverMetadata } from './metadata.ts';
 import { type Parsed, parsed, unparsed } from './parsed.ts';
 import { parseStrictJson } from './strict_json.ts';
@@ -46,6 +47,14 @@ export function loadRemoteKeys(remote: RemoteKeys): LoadKeys {
     discovered = null; // The keys may have moved.
     return unparsed(`the jwks_uri ${answer.problem}`);
   };
+}
+
+/** Why the keys in a file cannot be used; null when some can. */
+export async function problemOfKeysFile(file: string): Promise<string | null> {
+  const loaded = await loadFileKeys(file)(new AbortController().signal);
+  const keys = loaded.ok ? readKeySet(loaded.value, null) : loaded;
+  if (!keys.ok) return keys.problem;
+  return keys.value.keys.length > 0 ? null : 'the jwks_file has no key that a signature can be verified with';
 }
 
 /** Loads keys from a file. */

@@ -1,0 +1,112 @@
+import { accessSync, constants, statSync } from 'node:fs';
+import { ConfigError, type ConfigProblem, pathOfKey } from './problems.ts';
+import { locatorOf } from './yaml_file.ts';
+
+/**
+ * What a configuration file names, read one after the other. What cannot be used becomes a problem at the key that names it, so that all of
+ * them are told at once, each with its line.
+ */
+export class NamedFiles {
+  readonly #file: string;
+  readonly #problems: ConfigProblem[] = [];
+
+  /** @param file the configuration file, as it is told of in problems */
+  constructor(file: string) {
+    this.#file = file;
+  }
+
+  /** Reads something that `key` names. @returns undefined when it cannot be used */
+  read<T>(key: string, read: () => T): T | undefined {
+    try {
+      return read();
+    } catch (error) {
+      this.#fail(key, error);
+      return undefined;
+    }
+  }
+
+  /** The same for what takes its time. */
+  async readLater<T>(key: string, read: () => Promise<T>): Promise<T | undefined> {
+    try {
+      return await read();
+    } catch (error) {
+      this.#fail(key, error);
+      return undefined;
+    }
+  }
+
+  /** A file that is read later, or by somebody else: it must be there, and readable. Undefined: the configuration names none. */
+  mustBeFile(key: string, path: string | undefined): void {
+    if (path === undefined) return;
+    this.read(key, () => {
+      const status = statSync(path, { throwIfNoEntry: false });
+      if (status === undefined) throw new Error(`there is no such file: ${path}`);
+      if (status.isDirectory()) throw new Error(`${path} is a folder; expected a file`);
+      mayBe(path, constants.R_OK, 'read');
+    });
+  }
+
+  /** A file or a folder, as they come. */
+  mustExist(key: string, path: string | undefined): void {
+    if (path === undefined || statSync(path, { throwIfNoEntry: false }) !== undefined) return;
+    this.problem(key, `there is no such file or folder: ${path}`);
+  }
+
+  /** A folder in which something is made at the start. */
+  mustBeFolder(key: string, path: string | undefined): void {
+    if (path === undefined) return;
+    const status = statSync(path, { throwIfNoEntry: false });
+    if (status === undefined) this.problem(key, `there is no such folder: ${path}; make it`);
+    else if (!status.isDirectory()) this.problem(key, `${path} is not a folder`);
+  }
+
+  problem(key: string, message: string): void {
+    this.#problems.push({ file: this.#file, line: null, column: null, key, message });
+  }
+
+  /** @throws ConfigError with everything that was found */
+  finish(): void {
+    if (this.#problems.length === 0) return;
+    const locate = locatorOf(this.#file);
+    throw new ConfigError(
+      this.#problems.map((one) => {
+        return one.file === this.#file && one.line === null ? locate(pathOfKey(one.key), one.message) : one;
+      }),
+    );
+  }
+
+  #fail(key: string, error: unknown): void {
+    if (!(error instanceof ConfigError)) {
+      const { at, words } = placed(error, key);
+      this.problem(at, words);
+      return;
+    }
+    for (const one of error.problems) {
+      // At its own place within the file that is named; with a member of the key's own value; with that file as a whole.
+      if (one.line !== null) this.#problems.push(one);
+      else if (one.key.startsWith(key)) this.problem(one.key, one.message);
+      else this.problem(key, one.key === '' ? `${one.file} ${one.message}` : one.message);
+    }
+  }
+}
+
+/** Whether this user may do something with a file. @throws Error that says what not */
+export function mayBe(path: string, mode: number, what: string): void {
+  try {
+    accessSync(path, mode);
+  } catch (error) {
+    throw new Error(`${path} cannot be ${what} (${(error as NodeJS.ErrnoException).code})`);
+  }
+}
+
+/** A message for people may begin with a key: that one, or the one that was read, is told once. */
+function placed(error: unknown, key: string): { at: string; words: string } {
+  const message = error instanceof Error ? error.message : String(error);
+  const [prefix = ''] = /^(?:[a-z_.]+: )+/.exec(message) ?? [];
+  // TLS of the admin port is read as that of the port for callers is.
+  const named = key.endsWith('.tls') ? prefix.replace(/^listen\.tls/, key) : prefix;
+  const words = message.slice(prefix.length);
+  if (named.startsWith(`${key}.`)) return { at: named.slice(0, -2), words };
+  const last = key.slice(key.lastIndexOf('.') + 1);
+  return { at: key, words: named.slice(0, -2).endsWith(last) ? words : message };
+}
