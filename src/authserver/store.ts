@@ -56,7 +56,7 @@ export class StoreUnavailable extends Error {
 /** What a store is opened with. */
 export interface StoreOptions {
   readonly config: AuthServerConfig['storage'];
-  /** The database, where no Redis is named. */
+  /** The database where the configuration names none. */
   readonly databaseFile: string;
   readonly clock: Clock;
   /** Told of a problem with the connection, in words for the log. */
@@ -86,5 +86,5 @@ export async function openStore({
     return RedisStore.open({ redis: config.redis, clock, onProblem, onLoss });
   }
   const { SqliteStore } = await import('./store_sqlite.ts');
-  return SqliteStore.open(databaseFile, clock);
+  return SqliteStore.open(config.database_file ?? databaseFile, clock);
 }
