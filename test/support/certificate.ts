@@ -62,6 +62,8 @@ export function thumbprintOf({ cert }: TestCertificate): string {
 function tagged(tag: number, content: Buffer): Buffer {
   const { length } = content;
   if (length < 128) return Buffer.concat([Buffer.from([tag, length]), content]);
+  // X.690 §10.1: the shortest form. BoringSSL takes no other.
+  if (length < 256) return Buffer.concat([Buffer.from([tag, 0x81, length]), content]);
   return Buffer.concat([Buffer.from([tag, 0x82, length >> 8, length & 0xff]), content]);
 }
 

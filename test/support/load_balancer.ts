@@ -1,8 +1,8 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { delimiter, join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 /** A load balancer that stands in front of a gateway, as a process of its own. */
@@ -13,21 +13,40 @@ export interface LoadBalancer {
 
 const READY_MS = 10_000;
 /** Where distributions put programs that are not for everybody. */
-const PATH = `${process.env['PATH']}:/usr/sbin:/usr/local/sbin`;
+const SYSTEM_PATH = `${process.env['PATH']}:/usr/sbin:/usr/local/sbin`;
+/** Where scripts/install_envoy.sh keeps Envoy, or says that there is no wheel of it for this platform. */
+const ENVOY = resolve(import.meta.dirname, '../../node_modules/.cache/sallyport-envoy');
+const PATH = `${ENVOY}:${SYSTEM_PATH}`;
+
+/** Whether there can be no Envoy on this platform. It is missing elsewhere only until scripts/install_test_needs.sh has run. */
+export const NO_ENVOY =
+  existsSync(join(ENVOY, 'no_wheel')) &&
+  !SYSTEM_PATH.split(delimiter).some((folder) => existsSync(join(folder, 'envoy')));
+
+/** A program that balances load. */
+export type Balancer = 'nginx' | 'haproxy' | 'envoy';
 
 /** Starts a load balancer with a whole configuration file, such as one of a guide. */
-export function startFromFile(port: number, program: 'nginx' | 'haproxy', text: string): Promise<LoadBalancer> {
+export function startFromFile(port: number, program: Balancer, text: string): Promise<LoadBalancer> {
   return start(port, program, (folder) => {
-    const file = join(folder, `${program}.conf`);
+    // Envoy reads by the ending.
+    const file = join(folder, program === 'envoy' ? 'envoy.yaml' : `${program}.conf`);
     if (program === 'haproxy') {
       writeFileSync(file, text);
       return ['-db', '-q', '-f', file];
+    }
+    if (program === 'envoy') {
+      writeFileSync(file, text);
+      return [...ENVOY_OPTIONS, '-c', file];
     }
     // What distributions compile in belongs to root.
     writeFileSync(file, text.replace(/^http \{$/m, `http {\n${temporaryPaths(folder).join('\n')}`));
     return ['-e', 'stderr', '-c', file, '-g', `daemon off; pid ${join(folder, 'nginx.pid')};`];
   });
 }
+
+/** One thread, no memory shared with an Envoy that would take over, and only what went wrong on standard error. */
+const ENVOY_OPTIONS = ['--concurrency', '1', '--disable-hot-restart', '-l', 'error'];
 
 function temporaryPaths(folder: string): string[] {
   return ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map((kind) => `${kind}_temp_path ${join(folder, kind)};`);
@@ -88,7 +107,7 @@ async function start(port: number, command: string, prepare: (folder: string) =>
   const ended = new Promise<void>((resolve) => {
     child.once('close', () => resolve());
     child.once('error', (error) => {
-      errors += error.message;
+      errors += `${error.message}; sh scripts/install_test_needs.sh installs what the tests need`;
       resolve();
     });
   });
