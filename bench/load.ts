@@ -116,28 +116,40 @@ class Batch {
   }
 }
 
-/** One connection: reads answers that say their length. */
+/** One connection, and another where an answer closes it: reads answers that say their length. */
 class Line {
-  readonly #socket: Socket;
+  readonly #dial: () => Promise<Socket>;
   readonly #batch: Batch;
+  #socket!: Socket;
   #due = 0;
   #status = 0;
   #missing = 0;
+  #closes = false;
   #partial: Buffer = NOTHING;
 
   static async open(port: number, batch: Batch, tls: LoadTls | undefined): Promise<Line> {
     const to = { port, host: '127.0.0.1', noDelay: true };
-    const socket = tls === undefined ? connect(to) : connectTls({ ...to, servername: HOST, ca: tls.ca, ...tls.client });
-    await once(socket, tls === undefined ? 'connect' : 'secureConnect');
-    return new Line(socket, batch);
+    const line = new Line(batch, async () => {
+      const socket =
+        tls === undefined ? connect(to) : connectTls({ ...to, servername: HOST, ca: tls.ca, ...tls.client });
+      await once(socket, tls === undefined ? 'connect' : 'secureConnect');
+      return socket;
+    });
+    await line.#connect();
+    return line;
   }
 
-  private constructor(socket: Socket, batch: Batch) {
-    this.#socket = socket;
+  private constructor(batch: Batch, dial: () => Promise<Socket>) {
+    this.#dial = dial;
     this.#batch = batch;
+  }
+
+  async #connect(): Promise<void> {
+    const socket = await this.#dial();
+    this.#socket = socket;
     socket.on('data', (chunk) => this.#read(chunk));
-    socket.on('error', (error) => batch.fail(error));
-    socket.on('close', () => batch.fail(new Error('a connection was closed')));
+    socket.on('error', (error) => this.#batch.fail(error));
+    socket.on('close', () => this.#batch.fail(new Error('a connection was closed')));
   }
 
   send(request: Buffer, due: number): void {
@@ -166,9 +178,20 @@ class Line {
         return;
       }
       this.#status = Number(head.slice(9, 12));
+      this.#closes = /\r\nconnection: *close\r\n/i.test(head);
       this.#missing = Number(length) - (bytes.length - end - 4);
     }
-    if (this.#missing === 0) this.#batch.answered(this, this.#status, performance.now() - this.#due);
+    if (this.#missing === 0) this.#answered(performance.now() - this.#due);
     else if (this.#missing < 0) this.#batch.fail(new Error('more bytes than an answer has'));
+  }
+
+  #answered(milliseconds: number): void {
+    const done = () => this.#batch.answered(this, this.#status, milliseconds);
+    if (!this.#closes) {
+      done();
+      return;
+    }
+    this.close();
+    this.#connect().then(done, (error) => this.#batch.fail(error));
   }
 }

@@ -18,6 +18,7 @@ export const FLOODS: readonly Flood[] = [
   proofs('signatures of proofs that are wrong, with a stolen token', 'bad_signature', 401),
   proofs('proofs by another key, with a stolen token', 'other_key', 401),
   proofs('a caller that the policy refuses', 'uncovered', 403),
+  strangers('WebSocket handshakes without credentials, each on a new connection', upgrade),
 ];
 
 function strangers(name: string, line: (caller: Caller) => string): Flood {
@@ -34,6 +35,12 @@ function proofs(name: string, kind: Kind, status: number): Flood {
 
 function withToken({ authority }: Caller, token: string): string {
   return `GET ${PATH} HTTP/1.1\r\nHost: ${authority}\r\nAuthorization: DPoP ${token}\r\nDPoP: not.a.proof\r\n\r\n`;
+}
+
+function upgrade({ authority }: Caller): string {
+  const fields = 'Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n';
+  const key = randomBytes(16).toString('base64');
+  return `GET ${PATH} HTTP/1.1\r\nHost: ${authority}\r\n${fields}Sec-WebSocket-Key: ${key}\r\n\r\n`;
 }
 
 const segment = (value: unknown) => Buffer.from(JSON.stringify(value)).toString('base64url');

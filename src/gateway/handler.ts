@@ -1,9 +1,9 @@
 import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { Forwarder } from '../forward/forward.ts';
-import { type Checks, check } from '../kernel/check.ts';
+import type { Checks } from '../kernel/check.ts';
 import type { Clock } from '../kernel/clock.ts';
-import type { AuthorizedRequest, Evidence, Peer } from '../kernel/context.ts';
+import type { Evidence, Peer } from '../kernel/context.ts';
 import { type Denial, statusOf } from '../kernel/denial.ts';
 import type { Checked, MaybePromise } from '../kernel/result.ts';
 import type { CallerRequest, CallerResponse, ServerHandlers } from '../net/http_server.ts';
@@ -12,15 +12,17 @@ import type { Answer } from '../request/answer.ts';
 import type { BodyReader } from '../request/body.ts';
 import type { RequestReader } from '../request/read_request.ts';
 import type { Log } from '../telemetry/log.ts';
-import type { Span, Traces } from '../telemetry/traces.ts';
+import type { Traces } from '../telemetry/traces.ts';
 import type { PendingBody } from './checks.ts';
 import { Connections, type Exchange } from './connections.ts';
 import { beginEvidence } from './evidence.ts';
-import type { Line, RefusalPace } from './refusal_pace.ts';
-import { discard, refuse, refuseOnSocket } from './refuse.ts';
+import type { RefusalPace } from './refusal_pace.ts';
+import { refuse, refuseOnSocket } from './refuse.ts';
 import type { Standing } from './standing.ts';
 import type { UnderWay } from './under_way.ts';
 import { answerLate, answerUnreadable } from './unreadable.ts';
+import { serveUpgrade } from './upgrade.ts';
+import { authorize, beginWork, endWork, evidenceOf, letThrough, settle, turnToRefuse } from './work.ts';
 
 /** The six stages, wired; made by gateway.ts. */
 export interface Stages {
@@ -127,157 +129,6 @@ async function serve(stages: Stages, connections: Connections, { request, respon
     body.over();
     endWork(stages, connections, { exchange, span });
   }
-}
-
-/** Refusals wait for their turn, but not those that ask the holder of the key for a nonce: its next request will be a good one. */
-function turnToRefuse(
-  { refusals }: Stages,
-  { denial, proof, peerAddress }: Evidence,
-  line: Line,
-): Promise<void> | null {
-  if (denial?.nonce !== undefined || statusOf((denial as Denial).reason) >= 500) return null;
-  return refusals.turn(proof?.thumbprint ?? peerAddress, line);
-}
-
-interface UpgradeArrival {
-  readonly request: IncomingMessage;
-  readonly socket: Duplex;
-  readonly head: Buffer;
-}
-
-/** WebSocket where the route allows it; CONNECT comes here too, and stage 1 refuses it. */
-async function serveUpgrade(
-  stages: Stages,
-  connections: Connections,
-  { request, socket, head }: UpgradeArrival,
-): Promise<void> {
-  const evidence = evidenceOf(stages, request);
-  socket.on('error', () => socket.destroy());
-  const exchange: Exchange = { request, response: null, evidence, broken: null, answered: false, place: -1 };
-  const turn = connections.begin(exchange);
-  if (turn !== null && !(await turn)) return;
-  let release = (): void => undefined;
-  const onOver = (given: () => void): void => {
-    release = given;
-  };
-  const span = beginWork(stages, connections, exchange);
-  try {
-    await settle(stages, evidence, async () => {
-      if (stages.serveOwnUpgrade(request, socket)) {
-        evidence.status = 101;
-        return null;
-      }
-      const authorized = await authorize(stages, evidence, {
-        request,
-        heldBack: false,
-        askFor: () => undefined,
-        onOver,
-      });
-      if ('reason' in authorized) return authorized;
-      // Node.js took it for an upgrade and stage 1 did not: the connection is not one for ordinary requests any more.
-      if (!authorized.context.upgrade) return { reason: 'request.upgrade_not_allowed' };
-      if (!stages.standing.runs(authorized)) return { reason: 'token.job_ended' };
-      return letThrough(stages, evidence, () =>
-        stages.forwarder.upgrade(authorized, { request, socket, head }, evidence),
-      );
-    });
-    if (evidence.denial !== undefined && evidence.status === 0) {
-      await refuseUpgrade(stages, { denial: evidence.denial, evidence, socket });
-    }
-  } finally {
-    release();
-    endWork(stages, connections, { exchange, span });
-  }
-}
-
-interface RefusedUpgrade {
-  readonly denial: Denial;
-  readonly evidence: Evidence;
-  readonly socket: Duplex;
-}
-
-/** In its turn, as any refusal; who is gone by then has none. What comes meanwhile is not read as anything. */
-async function refuseUpgrade(stages: Stages, { denial, evidence, socket }: RefusedUpgrade): Promise<void> {
-  const turn = socket.writable ? turnToRefuse(stages, evidence, socket) : null;
-  if (turn !== null) {
-    discard(socket);
-    await turn;
-  }
-  if (!socket.writable) {
-    socket.destroy();
-    return;
-  }
-  const answer = stages.answer(denial, evidence);
-  evidence.status = answer.status;
-  refuseOnSocket(socket, answer, stages.clock());
-}
-
-function beginWork(stages: Stages, connections: Connections, exchange: Exchange): Span | null {
-  const { evidence, request } = exchange;
-  connections.underWay.begin(exchange);
-  return stages.traces.begin(evidence, request.headers['traceparent'] as string | undefined);
-}
-
-/** Whatever happened to a request, this comes last: its record. */
-function endWork(
-  stages: Stages,
-  connections: Connections,
-  { exchange, span }: { readonly exchange: Exchange; readonly span: Span | null },
-): void {
-  connections.end(exchange);
-  stages.traces.end(span, exchange.evidence);
-  const finish = () => {
-    stages.record(exchange.evidence);
-    connections.underWay.end(exchange);
-  };
-  const judged = stages.judgeShadow(exchange.evidence);
-  if (judged === null) finish();
-  else void judged.then(finish);
-}
-
-/** Runs the work on one request. The one place that catches what nobody expected: it becomes `gateway.unexpected`. */
-async function settle(stages: Stages, evidence: Evidence, work: () => Promise<Denial | null>): Promise<void> {
-  try {
-    const denial: Denial | null = stages.canRecord() ? await work() : { reason: 'gateway.record_unavailable' };
-    if (denial !== null) evidence.denial = denial;
-  } catch (error) {
-    stages.log.error({ err: error, decision_id: evidence.id }, 'a request failed unexpectedly');
-    evidence.denial = { reason: 'gateway.unexpected' };
-  }
-}
-
-/** Stages 1 to 4. */
-async function authorize(stages: Stages, evidence: Evidence, body: PendingBody): Promise<AuthorizedRequest | Denial> {
-  const { request } = body;
-  const started = performance.now();
-  const read = stages.reader.read(request, evidence, stages.peerOf(request));
-  evidence.timings.request = performance.now() - started;
-  if (!read.ok) return (await stages.bodies.explainRefusal(read, request, body.heldBack)).denial;
-  evidence.context = read.value;
-  const checked = await check(read.value, stages.checksFor(body), evidence);
-  return checked.ok ? checked.value : checked.denial;
-}
-
-/** Stage 5; while it lasts, refusals of others make room. */
-async function letThrough(
-  { refusals }: Stages,
-  evidence: Evidence,
-  forward: () => Promise<Denial | null>,
-): Promise<Denial | null> {
-  const started = performance.now();
-  refusals.begin();
-  try {
-    return await forward();
-  } finally {
-    const now = performance.now();
-    evidence.timings.forward = now - started;
-    refusals.end(now);
-  }
-}
-
-function evidenceOf(stages: Stages, request: CallerRequest): Evidence {
-  const { method, url: target, httpVersion, socket } = request;
-  return beginEvidence(stages.clock(), { method, target, httpVersion, peerAddress: socket.remoteAddress });
 }
 
 /** `Expect: 100-continue` of one request: 100 is sent at most once, and not before the body is wanted (RFC 9110 §10.1.1). */

@@ -166,9 +166,12 @@ describe('a flood of upgrades', () => {
     expect(reasonsOf(connections)).toEqual(['403 request.upgrade_not_allowed']);
   });
 
-  it('a caller that hangs up waits no longer, has its record, and keeps nobody waiting', async () => {
+  it.each([
+    ['an upgrade', UPGRADE],
+    ['another request', '\r\n'],
+  ])('a caller of %s that hangs up waits no longer, has its record, and keeps nobody waiting', async (_, rest) => {
     await openEvents();
-    const connections = await flood(Array.from({ length: FLOOD }, () => anonymous(UPGRADE)));
+    const connections = await flood(Array.from({ length: FLOOD }, () => anonymous(rest)));
     await eventually('refusals wait', async () => (await refusalsWaiting(gateway)) > 0);
     for (const connection of connections) connection.reset();
     await eventually('nobody waits', async () => (await refusalsWaiting(gateway)) === 0);
