@@ -2,8 +2,9 @@
 # title: Starter policy of the authorization server
 # description: |
 #   Says which of what a client asks for, and may have, it gets for this job. A job on a ref that is not protected gets
-#   no more than reading; a job that was started by an event which strangers can cause gets nothing. The lists below are
-#   for you to change. Set this folder as issuance_policy.path in the configuration of sallyport authserver.
+#   no more than reading, and of secrets not that; a job that was started by an event which strangers can cause, or by
+#   one that nobody listed, gets nothing. The lists below are for you to change. Set this folder as
+#   issuance_policy.path in the configuration of sallyport authserver.
 # schemas:
 #   - input: {}
 package token_issuance
@@ -13,8 +14,35 @@ reading_scopes := [":read"]
 
 reading_actions := [".get", ".list"]
 
-# Events of a CI system that people without rights in the repository can cause.
-untrusted_events := {"pull_request_target", "external_pull_request_event", "workflow_run"}
+# What nobody reads without having it then, as a part of the name of a scope or action.
+secrets := {"secrets"}
+
+# Events that only people with rights in the repository can cause, by the names of GitHub, GitLab and Buildkite. Left out
+# for a reason are those that strangers cause and that run on the default branch, which is protected: pull_request_target,
+# issue_comment, issues, discussion, discussion_comment, fork, watch, gollum, workflow_run, check_run, status,
+# external_pull_request_event. A pull_request runs on a ref of its own, which is never protected, and so may only read.
+trusted_events := {
+	"api",
+	"create",
+	"delete",
+	"deployment",
+	"merge_group",
+	"merge_request_event",
+	"parent_pipeline",
+	"pipeline",
+	"pull_request",
+	"push",
+	"release",
+	"repository_dispatch",
+	"schedule",
+	"trigger",
+	"trigger_job",
+	"ui",
+	"web",
+	"webhook",
+	"webide",
+	"workflow_dispatch",
+}
 
 # METADATA
 # title: The decision
@@ -34,12 +62,15 @@ decision := {"allow": false, "reasons": [denial | some denial in denials]} if co
 
 denials contains {
 	"code": "untrusted_event",
-	"message": "The job was started by an event that strangers can cause.",
+	"message": "The job was started by an event that strangers can cause, or one that is not listed.",
 } if {
-	event_untrusted
+	not event_trusted
 }
 
-event_untrusted if input.job.event in untrusted_events
+event_trusted if input.job.event in trusted_events
+
+# Not every CI system tells what caused a job (CircleCI), and not every request is that of a job; the ref decides then.
+event_trusted if is_null(object.get(input, ["job", "event"], null))
 
 granted_scopes := [scope | some scope in input.allowed.scopes; scope_granted(scope)]
 
@@ -47,22 +78,25 @@ granted_details := [item | some item in input.allowed.authorization_details; ite
 
 scope_granted(_) if ref_protected
 
-scope_granted(scope) if ends_with_one(scope, reading_scopes)
+scope_granted(scope) if reads(scope, reading_scopes)
 
 item_granted(_) if ref_protected
 
-# Every action of the item reads; an item without a list of actions is not known to.
+# Every action of the item reads; an item without a list of actions, or with an empty one, is not known to.
 item_granted(item) if {
 	is_array(item.actions)
+	count(item.actions) > 0
 	every action in item.actions {
-		ends_with_one(action, reading_actions)
+		reads(action, reading_actions)
 	}
 }
 
 # A job that says nothing of its ref, or a request without a job, is on none that is protected.
 ref_protected if input.job.ref_protected == true
 
-ends_with_one(text, suffixes) if {
+reads(text, suffixes) if {
+	is_string(text)
 	some suffix in suffixes
 	endswith(text, suffix)
+	{part | some part in split(replace(text, ":", "."), ".")} & secrets == set()
 }

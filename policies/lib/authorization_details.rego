@@ -17,6 +17,9 @@ import data.lib.paths
 #   a restriction, so an item that has one grants nothing.
 # scope: document
 covers(item, call) if {
+	# Two that are null would be the same.
+	is_string(call.type)
+	is_string(call.action)
 	item.type == call.type
 	is_array(item.actions)
 	call.action in item.actions

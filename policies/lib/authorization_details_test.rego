@@ -42,6 +42,50 @@ test_a_call_without_type_is_covered_by_nothing if {
 	not authorization_details.covers(item, object.union(call, {"type": null}))
 }
 
+test_what_is_null_on_both_sides_is_not_the_same if {
+	every member in ["type", "action", "identifier"] {
+		not authorization_details.covers(null_item, object.union(null_call, {member: null}))
+	}
+	not authorization_details.covers(null_item, null_call)
+	not authorization_details.covers(
+		object.union(item, {"actions": [null]}),
+		object.union(call, {"action": null}),
+	)
+	not authorization_details.covers(
+		object.union(item, {"type": null}),
+		object.union(call, {"type": null}),
+	)
+}
+
+null_item := {"type": null, "actions": [null], "identifier": null}
+
+null_call := object.union(call, {"type": null, "action": null})
+
+test_identifiers_are_compared_as_they_are_spelled if {
+	every resource in [
+		"projects/P1/builds",
+		"projects/ｐ1/builds",
+		"projects/p1%2Fbuilds",
+		"projects/p1%2fbuilds",
+		"projects/./p1/builds",
+		"projects//p1/builds",
+		"projects/p2/../p1/builds",
+		"/projects/p1/builds",
+		"PROJECTS/p1/builds",
+		" projects/p1/builds",
+		"projects/p1\\builds",
+		"projects/p1;x/builds",
+		"",
+		null,
+		["projects", "p1"],
+	] {
+		not authorization_details.covers(item, object.union(call, {"identifier": resource}))
+	}
+	composed := object.union(item, {"identifier": "projects/caf\u00e9"})
+	authorization_details.covers(composed, object.union(call, {"identifier": "projects/caf\u00e9/x"}))
+	not authorization_details.covers(composed, object.union(call, {"identifier": "projects/cafe\u0301/x"}))
+}
+
 test_actions_must_name_the_operation if {
 	every actions in [
 		[],

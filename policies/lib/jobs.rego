@@ -15,6 +15,10 @@ package lib.jobs
 #   that lacks a member allows nothing.
 # scope: document
 may(job, operation, table) if {
+	is_string(job.provider)
+	is_string(job.repository)
+	is_string(operation.service)
+	is_string(operation.name)
 	repository := table.jobs[job.provider][job.repository]
 	same_id(repository.repository_id, job.repository_id)
 	is_array(repository.rules)
@@ -24,6 +28,9 @@ may(job, operation, table) if {
 
 same_id(listed_id, id) if {
 	is_string(listed_id)
+
+	# It stands for no id, so that no id may be spelled like it.
+	listed_id != "none"
 	listed_id == id
 }
 

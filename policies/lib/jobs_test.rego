@@ -189,3 +189,102 @@ test_no_job_is_allowed_nothing if {
 		not jobs.may(none, look, table)
 	}
 }
+
+test_what_only_resembles_a_row_is_not_it if {
+	every patch in [
+		{"repository": "acme/infra-evil"},
+		{"repository": "acme/infra/"},
+		{"repository": "acme/infra "},
+		{"repository": "acme/inf"},
+		{"repository": "infra"},
+		{"repository": "acme%2Finfra"},
+		{"repository": "acme/ınfra"},
+		{"repository": ""},
+		{"repository": "*"},
+		{"repository": ["acme/infra"]},
+		{"repository": {"acme/infra": true}},
+		{"repository": 0},
+		{"repository_id": ""},
+		{"repository_id": "none"},
+		{"repository_id": "45678"},
+		{"repository_id": "4567890"},
+		{"repository_id": "0456789"},
+		{"repository_id": ["456789"]},
+		{"provider": ""},
+		{"provider": "*"},
+		{"provider": "GitHub"},
+		{"provider": ["github"]},
+	] {
+		not may(patch, look)
+	}
+}
+
+test_an_id_spelled_none_is_an_id_and_no_missing_one if {
+	not may({"provider": "buildkite", "repository_id": "none"}, look)
+	listed := {
+		"jobs": {"github": {"acme/infra": {"repository_id": "none", "rules": ["look"]}}},
+		"rules": table.rules,
+	}
+	not jobs.may(object.union(job, {"repository_id": "none"}), look, listed)
+}
+
+test_rows_of_wildcards_are_rows_of_that_name if {
+	rows := {"repository_id": "456789", "rules": ["look"]}
+	every wild in [
+		{"*": {"acme/infra": rows}},
+		{"github": {"*": rows}},
+		{"github": {"acme/*": rows}},
+		{"github": {"any": rows}},
+		{"github": {"acme/infra": object.union(rows, {"repository_id": "*"})}},
+		{"github": {"acme/infra": object.union(rows, {"repository_id": "any"})}},
+		{"github": {"acme/infra": object.union(rows, {"rules": ["*"]})}},
+		{"github": {"acme/infra": object.union(rows, {"rules": "any"})}},
+		{"github": {"acme/infra": object.union(rows, {"rules": ["any"]})}},
+		{"github": [rows]},
+		{"github": rows},
+		[table.jobs.github],
+	] {
+		not jobs.may(job, look, {"jobs": wild, "rules": table.rules})
+	}
+	every member in ["workflows", "environments"] {
+		not may_by({member: ["*"]})
+		not may_by({member: "*"})
+		not may_by({member: ["deploy.*", "prod*"]})
+		not may_by({member: "Any"})
+	}
+	every operations in [{"*": ["builds.create"]}, {"projects": ["*"]}, {"projects": ["builds.*"]}, {"any": "any"}, {"projects": "*"}] {
+		not may_by_operations(operations)
+	}
+}
+
+test_any_operation_is_any_that_has_a_name if {
+	rules := {"deploy": object.union(object.remove(table.rules.deploy, ["operations"]), {"operations": {"projects": "any"}})}
+	open := {"jobs": table.jobs, "rules": rules}
+	jobs.may(job, {"service": "projects", "name": "builds.delete"}, open)
+	every operation in [
+		{"service": "projects", "name": null},
+		{"service": "projects", "name": ["builds.create"]},
+		{"service": ["projects"], "name": "builds.create"},
+		{"service": "projects"},
+		{"service": "other", "name": "builds.create"},
+		null,
+		{},
+	] {
+		not jobs.may(job, operation, open)
+	}
+}
+
+test_a_protected_ref_is_the_truth_value_true if {
+	every flag in [false, null, "true", "false", "protected", "any", 1, 0, [], [true], {}, {"protected": true}, ""] {
+		not jobs.may(object.union(object.remove(job, ["ref_protected"]), {"ref_protected": flag}), deploy, table)
+	}
+	every ref in ["refs/heads/main", "refs/heads/main2", "refs/tags/main", "refs/pull/1/merge", "main"] {
+		not may({"ref": ref, "ref_protected": false}, deploy)
+	}
+}
+
+test_rights_of_two_rules_never_add_up if {
+	one := object.union(table.rules.deploy, {"workflows": ["other.yml"]})
+	two := object.union(table.rules.deploy, {"environments": ["staging"]})
+	not jobs.may(job, deploy, {"jobs": table.jobs, "rules": {"deploy": one, "look": two}})
+}

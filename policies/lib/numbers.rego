@@ -36,12 +36,15 @@ count_of_something(value) if {
 # METADATA
 # title: Whether all counts of a list together are not above a limit
 # description: |
-#   A list with anything but counts in it is above every limit. An empty list, and only that, has the sum 0.
+#   A list with anything but counts in it is above every limit, and so is one whose sum is beyond 2^53, where digits may
+#   be lost.
 # scope: document
 sum_at_most(values, limit) if {
 	is_array(values)
 	every value in values {
 		count_of_something(value)
 	}
-	at_most(sum(values), limit)
+	total := sum(values)
+	count_of_something(total)
+	at_most(total, limit)
 }

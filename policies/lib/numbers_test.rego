@@ -54,6 +54,8 @@ test_sum_of_counts if {
 	not numbers.sum_at_most([1, -1, 6], 6)
 	not numbers.sum_at_most([0.5, 0.5], 1)
 	not numbers.sum_at_most([1], -1)
+	not numbers.sum_at_most([9007199254740991, 1, 1], 9007199254740992)
+	not numbers.sum_at_most([9007199254740991, 1], 1e300)
 	every wrong in no_numbers {
 		not numbers.sum_at_most([1, wrong], 6)
 		not numbers.sum_at_most([1], wrong)

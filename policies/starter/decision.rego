@@ -6,9 +6,8 @@
 #   reason for each condition that does not hold.
 package sallyport
 
-import data.lib.authorization_details
 import data.lib.jobs
-import data.lib.scopes
+import data.lib.rights
 
 # METADATA
 # title: The decision
@@ -80,29 +79,11 @@ operation_known if {
 	is_string(input.operation.resource)
 }
 
-operation_protected if count(input.operation.scopes) > 0
+operation_protected if rights.asked_for
 
-operation_protected if is_string(input.operation.authorization_details_type)
+scopes_cover if rights.scopes_cover
 
-scopes_cover if scopes.cover(input.token.scopes, input.operation.scopes)
-
-# The catalogue says null where an operation needs no authorization_details.
-details_cover if is_null(input.operation.authorization_details_type)
-
-details_cover if {
-	is_array(input.token.authorization_details)
-	some item in input.token.authorization_details
-	authorization_details.covers(item, call)
-}
-
-call := {
-	"type": input.operation.authorization_details_type,
-	"action": input.operation.name,
-	"identifier": input.operation.resource,
-	"origin": input.request.origin,
-	"url": concat("", [input.request.origin, input.request.path]),
-	"resource": input.request.resource,
-}
+details_cover if rights.details_cover
 
 job_allowed if jobs.may(input.job, input.operation, data.starter)
 

@@ -49,8 +49,8 @@ function github(claims: JsonObject): JobMembers {
   return {
     repository,
     repository_id: text(claims, 'repository_id'),
-    // `workflow` is a display name that the file chooses; `workflow_ref` names the file.
-    workflow: fileWithin(`${repository}/.github/workflows/`, text(claims, 'workflow_ref')) ?? text(claims, 'workflow'),
+    // `workflow_ref` names the file. `workflow` never stands in for it: that is a display name, which any file may choose.
+    workflow: fileWithin(`${repository}/.github/workflows/`, text(claims, 'workflow_ref')),
     ref: text(claims, 'ref'),
     ref_protected: flag(claims, 'ref_protected'),
     environment: text(claims, 'environment'),

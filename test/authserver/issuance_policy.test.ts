@@ -85,7 +85,7 @@ describe('a policy that changes', () => {
     );
     expect(policy.revision()).toBe(revision);
     expect((await ask({ ref_protected: true })).status).toBe(200);
-    writeFileSync(file, text.replace('"pull_request_target"', '"push"'));
+    writeFileSync(file, text.replace('"push",', ''));
     await eventually('the new one is asked', async () => policy.revision() !== revision);
     expect(await ask({ ref_protected: true, event: 'push' })).toMatchObject({ body: { error: 'access_denied' } });
   });

@@ -173,7 +173,10 @@ describe('job: claims of a provider', () => {
       'gitlab.com/evil/infra//.gitlab-ci.yml@refs/heads/main',
     );
     expect(gitlab('https://evil.example.com/ci.yml')).toBe('https://evil.example.com/ci.yml');
-    expect(jobOf({ claims: { ...GITHUB, workflow_ref: undefined } })?.workflow).toBe('Deploy to production');
+    for (const workflow of ['deploy.yml', 'acme/infra/.github/workflows/deploy.yml@refs/heads/main']) {
+      expect(jobOf({ claims: { ...GITHUB, workflow_ref: undefined, workflow } })?.workflow).toBeNull();
+      expect(jobOf({ claims: { ...GITHUB, workflow_ref: ['deploy.yml'], workflow } })?.workflow).toBeNull();
+    }
   });
 
   it('a claim of an unexpected type says nothing', () => {

@@ -3,9 +3,12 @@
 # description: |
 #   In an emergency a job may do the operations that data.json lists, for a short while, with a named approver who is not
 #   the one that runs the job. The authorization server puts the claim break_glass into the token: {approver, reason,
-#   not_before, not_after}, times in seconds since the Unix epoch. Without it this policy allows nothing.
+#   not_before, not_after}, times in seconds since the Unix epoch. Without it this policy allows nothing, and with it no
+#   more than scopes and authorization_details of the token cover. Approvers are named as the provider names the actor
+#   of a job; under another name the same person would pass for somebody else.
 package examples.break_glass
 
+import data.lib.rights
 import data.lib.time_windows
 
 # METADATA
@@ -24,8 +27,24 @@ denials contains {
 }
 
 denials contains {
+	"code": "insufficient_scope",
+	"message": "The scope of the token does not cover this operation.",
+} if {
+	operation_listed
+	not scopes_cover
+}
+
+denials contains {
+	"code": "not_covered_by_authorization_details",
+	"message": "No single item of authorization_details covers this operation on this resource.",
+} if {
+	operation_listed
+	not rights.details_cover
+}
+
+denials contains {
 	"code": "not_approved",
-	"message": "The token names no approver from the list, or one who runs the job, or no reason.",
+	"message": "The approval names no approver of the list, or the one who runs the job, no reason, or what is not known.",
 } if {
 	not approved
 }
@@ -39,9 +58,22 @@ denials contains {
 
 approval := input.token.claims.break_glass
 
-operation_listed if input.operation.name in data.examples.break_glass.operations[input.operation.service]
+# An operation that asks for no scope is not protected by one.
+scopes_cover if {
+	count(input.operation.scopes) > 0
+	rights.scopes_cover
+}
+
+operation_listed if {
+	listed := data.examples.break_glass.operations[input.operation.service]
+	is_array(listed)
+	is_string(input.operation.name)
+	input.operation.name in listed
+}
 
 approved if {
+	# A member that is not known here may be a restriction: to one project, one operation.
+	object.remove(approval, ["approver", "reason", "not_before", "not_after"]) == {}
 	is_array(data.examples.break_glass.approvers)
 	is_string(approval.approver)
 	approval.approver in data.examples.break_glass.approvers

@@ -2,11 +2,12 @@
 # title: Per-job least privilege, by a table
 # description: |
 #   A job may do what the table in data.json names for it: provider, repository with its id, then rules on workflow,
-#   environment, protected ref and operations. A token without a job may do nothing. Scopes must cover the call too.
+#   environment, protected ref and operations. A token without a job may do nothing. The rights that the catalogue asks
+#   for, scopes and authorization_details, must cover the call too.
 package examples.per_job_table
 
 import data.lib.jobs
-import data.lib.scopes
+import data.lib.rights
 
 # METADATA
 # title: The decision
@@ -24,6 +25,14 @@ denials contains {
 }
 
 denials contains {
+	"code": "not_covered_by_authorization_details",
+	"message": "No single item of authorization_details covers this operation on this resource.",
+} if {
+	job_allowed
+	not rights.details_cover
+}
+
+denials contains {
 	"code": "job_not_allowed",
 	"message": "The table of jobs does not let this job do this operation.",
 } if {
@@ -33,7 +42,7 @@ denials contains {
 # An operation that asks for no scope is not protected by one.
 scopes_cover if {
 	count(input.operation.scopes) > 0
-	scopes.cover(input.token.scopes, input.operation.scopes)
+	rights.scopes_cover
 }
 
 job_allowed if jobs.may(input.job, input.operation, table)
