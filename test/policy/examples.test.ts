@@ -26,7 +26,7 @@ beforeAll(async () => {
 });
 afterAll(() => regoEngine.close());
 
-describe('the policies that come with Sallyport', { timeout: 120_000 }, () => {
+describe('the policies that come with Sallyport', { timeout: 300_000 }, () => {
   it('pass their tests in both evaluators, keep their golden decisions, and cover at least 95 % of their lines', async () => {
     const report = await testProject(project, { nowMs: 0, coverage: true }, regoEngine);
     expect(report.broken).toEqual([]);

@@ -3,8 +3,8 @@ import { type ActivationOptions, activatePolicy, type LoadedPolicy } from '../..
 import { buildPolicy } from '../../src/rego/build.ts';
 import { RegoEngine } from '../../src/rego/engine_host.ts';
 
-/** The engine of the tests of one file; to be closed when they are done. */
-export const regoEngine = new RegoEngine();
+/** The engine of the tests of one file; to be closed when they are done. A busy machine takes its time for a folder of tests. */
+export const regoEngine = new RegoEngine({ callTimeoutMs: 180_000 });
 
 /** How a policy of a test is made. */
 export interface TestPolicyOptions {
