@@ -19,6 +19,7 @@ export function agentPage(): string {
 ended it, 127 when there is no such command, 1 when the job got no token (then the command does not run), 2 when the command line is wrong.
 \`sallyport agent start --print-env sh|github|json\` leaves an agent in the background and prints its variables, \`sallyport agent end\` ends it. For one API, flags do instead of a file
 (\`sallyport agent exec --help\`), each with a variable named \`SALLYPORT_AGENT_…\`. Guide: [first_job.md](../guides/first_job.md).
+\`sallyport config check FILE\` says what an agent would do, reads the files that it names, and the identity of the job where it lies in a file or a variable; \`sallyport config schema --of agent\` prints the schema for editors.
 
 ## What the command finds in its environment
 

@@ -35,7 +35,8 @@ export function configurationPage(): string {
 
 One YAML file, strict: an unknown key is an error that names file, line and the nearest known key. \`\${NAME}\` takes an environment variable
 (\`$\${\` stands for a plain \`\${\`); keys ending in \`_file\` read a file. Relative paths are relative to the configuration file.
-\`sallyport config check FILE\` says what a file would serve; \`sallyport config schema\` prints the JSON Schema for editors.
+\`sallyport config check FILE\` says what a file would serve, and everything that is wrong with what it names; it asks nobody but the services that bundles come from, and writes nothing.
+It knows the files of [authorization server](authserver.md), [broker](broker.md) and [agent](agent.md) by their keys, too. \`sallyport config schema --of PROGRAM\` prints the JSON Schema for editors.
 
 ${table(editorSchema() as Node)}`;
 }
@@ -49,6 +50,7 @@ One YAML file for \`sallyport authserver --config FILE\`, strict and read like [
 [the guide](../guides/authorization_server.md). A client authenticates with its key (\`private_key_jwt\`, RFC 7523; the audience of its assertion is the issuer identifier alone), with a certificate
 (RFC 8705), or is known by the workload identity token in its request (\`none\`); every token is bound to a key or a certificate. There are no shared secrets and no bearer tokens.
 A request names one \`resource\` and asks for scopes, \`authorization_details\` or both; it gets what it asks for and may have, and the answer says what that is.
+\`sallyport config check FILE\` reads it and whatever it names, as a start would, without asking anybody or writing anything; \`sallyport config schema --of authserver\` prints the schema for editors.
 
 ${table(authServerEditorSchema() as Node)}`;
 }

@@ -40,9 +40,9 @@ export async function readNamed({ config, file, compilePolicy }: DescribedAuthSe
   await readIssuers(found, config);
   let revision = '';
   if (policy !== undefined) {
-    found.mustExist('issuance_policy.path', policy.path);
+    const there = found.mustExist('issuance_policy.path', policy.path);
     for (const [index, path] of policy.data.entries()) found.mustBeFile(`issuance_policy.data[${index}]`, path);
-    if (existsSync(policy.path)) revision = (await found.readLater('issuance_policy.path', compilePolicy)) ?? '';
+    if (there) revision = (await found.readLater('issuance_policy.path', compilePolicy)) ?? '';
   }
   found.finish();
   return { keys: keys?.keys.length ?? 0, revision };
@@ -121,8 +121,9 @@ async function readIssuers(
   };
   for (const [list, entries] of Object.entries(lists)) {
     for (const [index, { jwks_file: file }] of entries.entries()) {
-      const problem = file === undefined ? null : await problemOfKeysFile(file);
-      if (problem !== null) found.problem(`${list}[${index}].jwks_file`, `${file}: ${problem}`);
+      const key = `${list}[${index}].jwks_file`;
+      const problem = found.mustExist(key, file) ? await problemOfKeysFile(file) : null;
+      if (problem !== null) found.problem(key, `${file}: ${problem}`);
     }
   }
 }

@@ -1,14 +1,13 @@
-import { existsSync } from 'node:fs';
 import { dirname } from 'node:path';
 import type { BrokerConfig } from '../config/broker_schema.ts';
 import { loadWorkflows } from '../config/load_broker.ts';
-import { ConfigError, type ConfigProblem } from '../config/problems.ts';
+import { NamedFiles } from '../config/named_files.ts';
 import type { WorkflowConfig } from '../config/workflows_schema.ts';
 import { readBearerToken } from '../net/bearer_token_file.ts';
 import { authorityOf } from '../net/listen.ts';
 import { readServerTls } from '../net/tls.ts';
+import { problemOfKeysFile } from '../oauth/key_loader.ts';
 import { SigningKeyFile } from '../oauth/signing_key_file.ts';
-import { WorkloadIssuers } from '../oauth/workload_identity.ts';
 import { mustBePrivate } from './state_folder.ts';
 
 /** What a configuration of the broker would serve. */
@@ -45,17 +44,27 @@ export interface WorkflowDescription {
  */
 export async function describeBroker(config: BrokerConfig, file: string): Promise<BrokerDescription> {
   const { listen, admin, authorization_server: server, workload_issuers: issuers, ended_jobs: ended } = config;
-  const workflows = loadWorkflows(config.workflows_file, config);
-  for (const tls of [listen.tls, admin.tls])
-    if (tls !== undefined) readServerTls({ ...tls, client_certificates: 'none' });
-  mustExist(filesOf(config), file);
-  mustBePrivate(config.state_folder); // Absent, it is made at the first start.
-  const tokens = [admin.api_token_file, server.registration?.initial_access_token_file];
-  for (const token of [...tokens, ...(ended?.gateways ?? []).map((gateway) => gateway.api_token_file)]) {
-    if (token !== undefined) readBearerToken(token);
+  const found = new NamedFiles(file);
+  for (const [key, tls] of [
+    ['listen.tls', listen.tls],
+    ['admin.tls', admin.tls],
+  ] as const) {
+    if (tls !== undefined) found.read(key, () => readServerTls({ ...tls, client_certificates: 'none' }));
   }
-  for (const { client } of workflows) if (client !== undefined) new SigningKeyFile(client.private_key_file);
-  await mustHoldKeys(config, file);
+  for (const [key, path] of filesOf(config)) found.mustExist(key, path);
+  found.read('state_folder', () => mustBePrivate(config.state_folder)); // Absent, it is made at the first start.
+  for (const [key, token] of tokensOf(config)) if (token !== undefined) found.read(key, () => readBearerToken(token));
+  const workflows = found.read('workflows_file', () => loadWorkflows(config.workflows_file, config)) ?? [];
+  for (const { name, client } of workflows) {
+    if (client !== undefined) found.read('workflows_file', () => keyOfWorkflow(name, client.private_key_file));
+  }
+  for (const [index, { jwks_file: keys }] of issuers.entries()) {
+    const key = `workload_issuers[${index}].jwks_file`;
+    // Keys of a network are not asked for.
+    const problem = found.mustExist(key, keys) ? await problemOfKeysFile(keys) : null;
+    if (problem !== null) found.problem(key, `${keys}: ${problem}`);
+  }
+  found.finish();
   return {
     origin:
       config.public_origin ??
@@ -130,10 +139,6 @@ function filesOf(config: BrokerConfig): [string, string | undefined][] {
   const { redis } = config.ended_jobs ?? {};
   const folder = config.records_file === undefined ? undefined : dirname(config.records_file);
   return [
-    ...config.workload_issuers.map(({ jwks_file: keys }, index): [string, string | undefined] => [
-      `workload_issuers[${index}].jwks_file`,
-      keys,
-    ]),
     ['authorization_server.registration.software_statement_file', registration?.software_statement_file],
     ['ended_jobs.redis.password_file', redis?.password_file],
     ['ended_jobs.redis.ca_file', redis?.tls?.ca_file],
@@ -141,29 +146,25 @@ function filesOf(config: BrokerConfig): [string, string | undefined][] {
   ];
 }
 
-/** Keys in files; those of a network are not asked for. */
-async function mustHoldKeys({ workload_issuers: all }: BrokerConfig, file: string): Promise<void> {
-  const issuers = new WorkloadIssuers(
-    all.filter(({ jwks_file: keys }) => keys !== undefined),
-    { clock: Date.now },
-  );
-  await issuers.settled();
-  const problems = issuers
-    .health()
-    .filter(({ state }) => state === 'unavailable')
-    .map(({ issuer, problem }): ConfigProblem => {
-      const key = `workload_issuers[${all.findIndex((one) => one.issuer === issuer)}].jwks_file`;
-      return { file, line: null, column: null, key, message: problem ?? 'holds no usable key' };
-    });
-  issuers.close();
-  if (problems.length > 0) throw new ConfigError(problems);
+function tokensOf({
+  admin,
+  authorization_server: server,
+  ended_jobs: ended,
+}: BrokerConfig): [string, string | undefined][] {
+  return [
+    ['admin.api_token_file', admin.api_token_file],
+    ['authorization_server.registration.initial_access_token_file', server.registration?.initial_access_token_file],
+    ...(ended?.gateways ?? []).map(({ api_token_file: file }, index): [string, string] => [
+      `ended_jobs.gateways[${index}].api_token_file`,
+      file,
+    ]),
+  ];
 }
 
-function mustExist(files: readonly [string, string | undefined][], file: string): void {
-  const problems = files.flatMap(([key, path]): ConfigProblem[] =>
-    path === undefined || existsSync(path)
-      ? []
-      : [{ file, line: null, column: null, key, message: `there is no such file or folder: ${path}` }],
-  );
-  if (problems.length > 0) throw new ConfigError(problems);
+function keyOfWorkflow(name: string, file: string): SigningKeyFile {
+  try {
+    return new SigningKeyFile(file);
+  } catch (error) {
+    throw new Error(`workflow ${name}: client.private_key_file: ${(error as Error).message}`);
+  }
 }

@@ -42,7 +42,7 @@ const DESCRIBE: Readonly<Record<ConfigKind, (file: string) => Promise<Descriptio
   gateway: async (file) => {
     const { loadGatewayConfig } = await import('../config/load.ts');
     const { describeGateway, printDescription } = await import('../gateway/describe.ts');
-    const value = await describeGateway(loadGatewayConfig(file));
+    const value = await describeGateway(loadGatewayConfig(file), file);
     return { value, lines: printDescription(value) };
   },
   authserver: async (file) => {

@@ -46,10 +46,12 @@ export class NamedFiles {
     });
   }
 
-  /** A file or a folder, as they come. */
-  mustExist(key: string, path: string | undefined): void {
-    if (path === undefined || statSync(path, { throwIfNoEntry: false }) !== undefined) return;
+  /** A file or a folder, as they come. @returns whether one is named and there */
+  mustExist(key: string, path: string | undefined): path is string {
+    if (path === undefined) return false;
+    if (statSync(path, { throwIfNoEntry: false }) !== undefined) return true;
     this.problem(key, `there is no such file or folder: ${path}`);
+    return false;
   }
 
   /** A folder in which something is made at the start. */
@@ -85,7 +87,7 @@ export class NamedFiles {
       // At its own place within the file that is named; with a member of the key's own value; with that file as a whole.
       if (one.line !== null) this.#problems.push(one);
       else if (one.key.startsWith(key)) this.problem(one.key, one.message);
-      else this.problem(key, one.key === '' ? `${one.file} ${one.message}` : one.message);
+      else this.problem(key, one.key === '' ? `${one.file}: ${one.message}` : one.message);
     }
   }
 }

@@ -1,9 +1,10 @@
 import { existsSync } from 'node:fs';
 import { loadCatalogue } from '../config/catalogue.ts';
-import { ConfigError, type ConfigProblem } from '../config/problems.ts';
+import { NamedFiles } from '../config/named_files.ts';
 import type { GatewayConfig, RouteConfig } from '../config/schema.ts';
+import { readBearerToken } from '../net/bearer_token_file.ts';
 import { authorityOf } from '../net/listen.ts';
-import { readServerTls } from '../net/tls.ts';
+import { readServerTls, type ServerTlsFiles } from '../net/tls.ts';
 import { SigningKeyFile } from '../oauth/signing_key_file.ts';
 import { readNonceSecrets } from '../proof/nonce_secrets.ts';
 import { createLog } from '../telemetry/log.ts';
@@ -48,16 +49,11 @@ export interface RouteDescription {
 }
 
 /**
- * Reads whatever the configuration names and compiles the policy, as a start would, without listening.
+ * Reads whatever the configuration names and compiles the policy, as a start would, without listening or writing. `file`: where it is from.
  * @throws ConfigError or Error that says what stands in the way
  */
-export async function describeGateway(config: GatewayConfig): Promise<GatewayDescription> {
-  if (config.listen.tls !== undefined) readServerTls(config.listen.tls);
-  mustExist(filesOf(config));
-  readNonceSecrets(config.dpop.nonce_secret_files ?? []); // Throws when one is no usable secret.
-  for (const { introspection } of config.issuers) {
-    if (introspection !== undefined) new SigningKeyFile(introspection.private_key_file); // Throws when it is no usable key.
-  }
+export async function describeGateway(config: GatewayConfig, file = 'the configuration'): Promise<GatewayDescription> {
+  readNamed(config, file);
   const origin = originOf(config, config.listen.port);
   const policy = await describePolicy(config);
   const { shadow } = config.policy;
@@ -168,11 +164,22 @@ function filesOf(config: GatewayConfig): [string, string | undefined][] {
   ];
 }
 
-function mustExist(files: readonly [string, string | undefined][]): void {
-  const problems = files.flatMap(([key, file]): ConfigProblem[] =>
-    file === undefined || existsSync(file)
-      ? []
-      : [{ file, line: null, column: null, key, message: 'there is no such file or folder' }],
-  );
-  if (problems.length > 0) throw new ConfigError(problems);
+/** Everything but the policy and the catalogues. @throws ConfigError with all that cannot be used */
+function readNamed(config: GatewayConfig, file: string): void {
+  const found = new NamedFiles(file);
+  const { listen, admin } = config;
+  for (const [key, path] of filesOf(config)) found.mustExist(key, path);
+  if (listen.tls !== undefined) found.read('listen.tls', () => readServerTls(listen.tls as ServerTlsFiles));
+  const tls = admin.tls;
+  if (tls !== undefined) found.read('admin.tls', () => readServerTls({ ...tls, client_certificates: 'none' }));
+  const { api_token_file: token } = admin;
+  if (token !== undefined) found.read('admin.api_token_file', () => readBearerToken(token));
+  const nonces = config.dpop.nonce_secret_files ?? [];
+  found.read('dpop.nonce_secret_files', () => readNonceSecrets(nonces));
+  for (const [index, { introspection }] of config.issuers.entries()) {
+    const key = introspection?.private_key_file;
+    if (key !== undefined && existsSync(key))
+      found.read(`issuers[${index}].introspection.private_key_file`, () => new SigningKeyFile(key));
+  }
+  found.finish();
 }

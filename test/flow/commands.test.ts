@@ -111,7 +111,7 @@ describe('sallyport config check', { timeout: 60_000 }, () => {
         policy: { path: 'no_policies' },
         routes: [{ ...ROUTE, operations: 'none.yaml' }],
       }),
-      /keys\.json: issuers\[0\]\.jwks_file: there is no such file(.|\n)*no_policies: policy\.path: there(.|\n)*none\.yaml: routes\[0\]\.operations: there/,
+      /^broken\.yaml:\d+:\d+: issuers\[0\]\.jwks_file: there is no such file.*keys\.json(.|\n)*^broken\.yaml:\d+:\d+: policy\.path: there is no .*no_policies(.|\n)*^broken\.yaml:\d+:\d+: routes\[0\]\.operations: there is no .*none\.yaml/m,
     ],
     [
       'a policy that does not compile',
