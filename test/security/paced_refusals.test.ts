@@ -92,6 +92,10 @@ async function outcomes(count: number): Promise<Outcome[]> {
   return records.map(({ custom }) => custom.sallyport);
 }
 
+/** Every request that was read has its record; one whose caller was gone before it could be told has no status. */
+const someoneNotTold = () =>
+  eventually('a record without a status', async () => (await outcomes(0)).some(({ status }) => status === 0));
+
 const reasonsOf = (connections: readonly RawConnection[]) => [
   ...new Set(
     connections.map(({ answers }) => {
@@ -132,6 +136,49 @@ const kinds: Readonly<Record<string, { expected: string; make(token: string): Pr
     },
   },
 };
+
+describe('a flood of what is no HTTP', () => {
+  const broken = 'GET / HTTP/1.1\r\nHo st: x\r\n\r\n';
+
+  it.each([
+    ['a field name that is none', broken],
+    ['an upgrade with one', () => anonymous(UPGRADE.replace('Upgrade:', 'Up grade:'))],
+  ])('%s: each is answered once, in its turn, and recorded once', async (_, given) => {
+    const one = typeof given === 'string' ? given : given();
+    await openEvents();
+    const connections = await flood(Array.from({ length: FLOOD }, () => one));
+    await eventually('refusals wait', async () => (await refusalsWaiting(gateway)) > 0);
+    // What follows is looked at no more.
+    for (const connection of connections) connection.send(broken);
+    await honest(10);
+    await Promise.all(connections.map((connection) => connection.closed()));
+    expect(reasonsOf(connections)).toEqual(['400 request.header_malformed']);
+    expect(await outcomes(FLOOD + 10)).toHaveLength(FLOOD + 10);
+  });
+
+  it('a caller that hangs up waits no longer, and has its record', async () => {
+    await openEvents();
+    const connections = await flood(Array.from({ length: FLOOD }, () => broken));
+    await eventually('refusals wait', async () => (await refusalsWaiting(gateway)) > 0);
+    for (const connection of connections) connection.reset();
+    await eventually('nobody waits', async () => (await refusalsWaiting(gateway)) === 0);
+    await someoneNotTold();
+  });
+
+  it('when the gateway stops, those that wait are answered at once and recorded', async () => {
+    const events = await openEvents();
+    const connections = await flood(Array.from({ length: FLOOD }, () => broken));
+    await eventually('refusals wait', async () => (await refusalsWaiting(gateway)) > 0);
+    const stopping = gateway.gateway.close();
+    await Promise.all(connections.map((connection) => connection.closed()));
+    const told = connections.filter(({ received }) => received !== '');
+    expect(told.length).toBeGreaterThan(1);
+    expect(reasonsOf(told)).toEqual(['400 request.header_malformed']);
+    events.reset();
+    expect(await stopping).toBe(true);
+    expect(await outcomes(told.length + 1)).toHaveLength(told.length + 1);
+  });
+});
 
 describe('a flood of upgrades', () => {
   it.each(Object.entries(kinds))(
@@ -176,11 +223,10 @@ describe('a flood of upgrades', () => {
     for (const connection of connections) connection.reset();
     await eventually('nobody waits', async () => (await refusalsWaiting(gateway)) === 0);
     await honest(3);
-    // One record of each request that was read; who was not told has no status.
+    await someoneNotTold();
     const refused = (await outcomes(4)).filter(({ reason }) => reason !== undefined);
     expect(refused.length).toBeLessThanOrEqual(FLOOD);
     expect(new Set(refused.map(({ reason }) => reason))).toEqual(new Set(['request.credentials_missing']));
-    expect(refused.some(({ status }) => status === 0)).toBe(true);
   });
 
   it('a caller that ends its side is answered in its turn', async () => {
