@@ -44,6 +44,35 @@ describe('RefusalPace', () => {
     pace.stop();
   });
 
+  it('where as many wait as may, who comes from elsewhere waits in the place of the last of the flood', async () => {
+    const pace = new RefusalPace(1);
+    pace.begin();
+    turns(pace, 10_000);
+    expect(pace.waiting).toBe(4096);
+    const goneOut: string[] = [];
+    void pace.turn('192.0.2.1', line())?.then(() => goneOut.push('flood'));
+    void pace.turn('198.51.100.1', line())?.then(() => goneOut.push('other'));
+    for (let turn = 0; turn < 20; turn++) await Promise.resolve();
+    expect([goneOut, pace.waiting]).toEqual([['flood'], 4096]);
+    pace.stop();
+  });
+
+  it('limits.refusals_per_second: a fifteenth of them may go out at once, one at least', () => {
+    for (const [perSecond, atOnce] of [
+      [300, 20],
+      [15, 1],
+      [1, 1],
+    ] as const) {
+      const pace = new RefusalPace(perSecond);
+      pace.begin();
+      const now = turns(pace, 200).filter((turn) => turn === null).length;
+      // What is earned meanwhile goes out, too.
+      expect(now).toBeGreaterThanOrEqual(atOnce);
+      expect(now).toBeLessThan(atOnce + 100);
+      pace.stop();
+    }
+  });
+
   it('who is gone waits no longer, and keeps nobody waiting', async () => {
     const pace = besideHonest();
     const lines = Array.from({ length: 300 }, line);
