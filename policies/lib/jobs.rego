@@ -12,7 +12,8 @@ package lib.jobs
 #   the one in the token, so that a name that changed hands has no rights; it is "none" only where the provider has no
 #   ids. A rule has all of workflows, environments, refs ("protected" or "any") and operations ({service: names}).
 #   Lists name what is allowed, an empty list allows nothing, and "any" in place of a list allows everything. A rule
-#   that lacks a member allows nothing.
+#   that lacks a member allows nothing. That a ref is protected says nothing of who caused the job: pull_request_target
+#   runs on the protected base. Whoever issues the tokens refuses such events, as policies/issuance does.
 # scope: document
 may(job, operation, table) if {
 	is_string(job.provider)

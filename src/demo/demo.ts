@@ -9,6 +9,9 @@ import { type DemoPorts, type Scene, setScene } from './scene.ts';
 import { tellStory } from './story.ts';
 import { type Output, shortened, styled } from './words.ts';
 
+/** Where `sallyport call` and `sallyport explain` look for what the demo keeps. */
+const DEFAULT_DIRECTORY = '.sallyport';
+
 /** How the demo is run. */
 export interface DemoOptions {
   /** End after the story, instead of going on until `stopped`. */
@@ -50,7 +53,7 @@ export async function runDemo(options: DemoOptions): Promise<number> {
     if (!once) {
       // From here on somebody may change the policy, and wants to see what becomes of it.
       gatewayLog.level = 'info';
-      await goOn(scene, { output, stopped });
+      await goOn(scene, { output, stopped, directory });
     }
     return good ? 0 : 1;
   } finally {
@@ -81,10 +84,13 @@ function tellToken({ session }: Scene, token: IssuedToken, output: Output): void
   );
 }
 
+type Going = Pick<DemoOptions, 'output' | 'stopped' | 'directory'>;
+
 /** Shows each record as it is written, until the demo is to end. */
-async function goOn(scene: Scene, { output, stopped }: Pick<DemoOptions, 'output' | 'stopped'>): Promise<void> {
+async function goOn(scene: Scene, { output, stopped, directory }: Going): Promise<void> {
+  const elsewhere = here(directory) === DEFAULT_DIRECTORY ? '' : ` --state ${here(directory)}`;
   const call = (text: string, what: string) =>
-    output.line(`  npm run sallyport -- call ${text.padEnd(70)} ${styled(output, 'dim', what)}`);
+    output.line(`  npm run sallyport -- call ${`${text}${elsewhere}`.padEnd(70)} ${styled(output, 'dim', what)}`);
   output.line('');
   output.line(styled(output, 'bold', 'It keeps running. Go on in another terminal, in this folder:'));
   call(`POST ${scene.session.gateway}/v1/projects/p1/builds`, 'allowed');

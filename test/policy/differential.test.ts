@@ -7,14 +7,25 @@ import { compileProject, interpretAll, type RuleOutcome } from '../../src/insigh
 import { readGolden } from '../../src/insight/golden.ts';
 import { readProject } from '../../src/insight/project.ts';
 import { copyStarter } from '../../src/insight/starter.ts';
+import { issuanceSample } from '../../src/issuance/sample.ts';
 import { canonical } from '../../src/policy/same_value.ts';
 import { SAMPLE_INPUT } from '../../src/policy/sample.ts';
 import { regoEngine } from '../support/rego.ts';
+
+/** Few rights, so that a change of one is found. */
+const ALLOWED = {
+  scopes: ['builds:read', 'builds:write', 'secrets:read'],
+  authorization_details: [
+    { type: 'cloud_api', actions: ['builds.get'], identifier: 'projects/p1' },
+    { type: 'cloud_api', actions: ['builds.get', 'builds.create'], identifier: 'projects/p1' },
+  ],
+};
 
 /** Every policy that comes with Sallyport, asked about the same generated documents in OPA's interpreter and in WASM. */
 
 const POLICIES = resolve(import.meta.dirname, '../../policies');
 const QUESTIONS = 250;
+const SAMPLE_OF_ISSUANCE: unknown = { ...issuanceSample().document, allowed: ALLOWED };
 
 let root: string;
 beforeAll(() => {
@@ -97,6 +108,7 @@ describe.each([
   ['examples/per_job_table/decision', null],
   ['examples/break_glass/decision', null],
   ['examples/change_ticket/decision', null],
+  ['token_issuance/decision', null],
   ['sallyport/decision', 'kubernetes'],
   ['sallyport/decision', 'aws'],
 ] as const)('%s (%s)', (entrypoint, shape) => {
@@ -105,7 +117,8 @@ describe.each([
     if (shape !== null) await copyStarter(folder, shape);
     const project = await readProject(folder);
     const golden = (await readGolden(project)).filter((row) => row.entrypoint === entrypoint);
-    const seeds = [SAMPLE_INPUT, ...golden.map(({ input }) => input)];
+    const sample = entrypoint === 'token_issuance/decision' ? SAMPLE_OF_ISSUANCE : SAMPLE_INPUT;
+    const seeds = [sample, ...golden.map(({ input }) => input)];
     const inputs = fc.sample(documents(seeds), QUESTIONS).map((input) => JSON.parse(JSON.stringify(input)) as unknown);
     const compiled = await compileProject(project, entrypoint, regoEngine);
     if ('findings' in compiled) throw new Error(JSON.stringify(compiled.findings));
