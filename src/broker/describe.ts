@@ -55,8 +55,10 @@ export async function describeBroker(config: BrokerConfig, file: string): Promis
   found.read('state_folder', () => mustBePrivate(config.state_folder)); // Absent, it is made at the first start.
   for (const [key, token] of tokensOf(config)) if (token !== undefined) found.read(key, () => readBearerToken(token));
   const workflows = found.read('workflows_file', () => loadWorkflows(config.workflows_file, config)) ?? [];
-  for (const { name, client } of workflows) {
-    if (client !== undefined) found.read('workflows_file', () => keyOfWorkflow(name, client.private_key_file));
+  for (const [index, { client }] of workflows.entries()) {
+    if (client === undefined) continue;
+    const key = `workflows[${index}].client.private_key_file`;
+    found.read(key, () => new SigningKeyFile(client.private_key_file), config.workflows_file);
   }
   for (const [index, { jwks_file: keys }] of issuers.entries()) {
     const key = `workload_issuers[${index}].jwks_file`;
@@ -159,12 +161,4 @@ function tokensOf({
       file,
     ]),
   ];
-}
-
-function keyOfWorkflow(name: string, file: string): SigningKeyFile {
-  try {
-    return new SigningKeyFile(file);
-  } catch (error) {
-    throw new Error(`workflow ${name}: client.private_key_file: ${(error as Error).message}`);
-  }
 }

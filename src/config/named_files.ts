@@ -1,6 +1,6 @@
 import { accessSync, constants, statSync } from 'node:fs';
 import { ConfigError, type ConfigProblem, pathOfKey } from './problems.ts';
-import { locatorOf } from './yaml_file.ts';
+import { type Locate, locatorOf } from './yaml_file.ts';
 
 /**
  * What a configuration file names, read one after the other. What cannot be used becomes a problem at the key that names it, so that all of
@@ -15,12 +15,12 @@ export class NamedFiles {
     this.#file = file;
   }
 
-  /** Reads something that `key` names. @returns undefined when it cannot be used */
-  read<T>(key: string, read: () => T): T | undefined {
+  /** Reads something that `key` names, in this file or in another that it names. @returns undefined when it cannot be used */
+  read<T>(key: string, read: () => T, file = this.#file): T | undefined {
     try {
       return read();
     } catch (error) {
-      this.#fail(key, error);
+      this.#fail(key, error, file);
       return undefined;
     }
   }
@@ -30,7 +30,7 @@ export class NamedFiles {
     try {
       return await read();
     } catch (error) {
-      this.#fail(key, error);
+      this.#fail(key, error, this.#file);
       return undefined;
     }
   }
@@ -42,7 +42,7 @@ export class NamedFiles {
       const status = statSync(path, { throwIfNoEntry: false });
       if (status === undefined) throw new Error(`there is no such file: ${path}`);
       if (status.isDirectory()) throw new Error(`${path} is a folder; expected a file`);
-      mayBe(path, constants.R_OK, 'read');
+      mustBeReadable(path);
     });
   }
 
@@ -62,42 +62,43 @@ export class NamedFiles {
     else if (!status.isDirectory()) this.problem(key, `${path} is not a folder`);
   }
 
-  problem(key: string, message: string): void {
-    this.#problems.push({ file: this.#file, line: null, column: null, key, message });
+  problem(key: string, message: string, file = this.#file): void {
+    this.#problems.push({ file, line: null, column: null, key, message });
   }
 
   /** @throws ConfigError with everything that was found */
   finish(): void {
     if (this.#problems.length === 0) return;
-    const locate = locatorOf(this.#file);
-    throw new ConfigError(
-      this.#problems.map((one) => {
-        return one.file === this.#file && one.line === null ? locate(pathOfKey(one.key), one.message) : one;
-      }),
-    );
+    const locators = new Map<string, Locate>();
+    throw new ConfigError(this.#problems.map((one) => (one.line === null ? this.#locate(one, locators) : one)));
   }
 
-  #fail(key: string, error: unknown): void {
+  #locate({ file, key, message }: ConfigProblem, locators: Map<string, Locate>): ConfigProblem {
+    const locate = locators.get(file) ?? locatorOf(file);
+    locators.set(file, locate);
+    return locate(pathOfKey(key), message);
+  }
+
+  #fail(key: string, error: unknown, file: string): void {
     if (!(error instanceof ConfigError)) {
       const { at, words } = placed(error, key);
-      this.problem(at, words);
+      this.problem(at, words, file);
       return;
     }
     for (const one of error.problems) {
       // At its own place within the file that is named; with a member of the key's own value; with that file as a whole.
       if (one.line !== null) this.#problems.push(one);
-      else if (one.key.startsWith(key)) this.problem(one.key, one.message);
-      else this.problem(key, one.key === '' ? `${one.file}: ${one.message}` : one.message);
+      else if (one.key.startsWith(key)) this.problem(one.key, one.message, file);
+      else this.problem(key, one.key === '' ? `${one.file}: ${one.message}` : one.message, file);
     }
   }
 }
 
-/** Whether this user may do something with a file. @throws Error that says what not */
-export function mayBe(path: string, mode: number, what: string): void {
+function mustBeReadable(path: string): void {
   try {
-    accessSync(path, mode);
+    accessSync(path, constants.R_OK);
   } catch (error) {
-    throw new Error(`${path} cannot be ${what} (${(error as NodeJS.ErrnoException).code})`);
+    throw new Error(`${path} cannot be read (${(error as NodeJS.ErrnoException).code})`);
   }
 }
 

@@ -5,6 +5,7 @@ import type { GatewayConfig, RouteConfig } from '../config/schema.ts';
 import { readBearerToken } from '../net/bearer_token_file.ts';
 import { authorityOf } from '../net/listen.ts';
 import { readServerTls, type ServerTlsFiles } from '../net/tls.ts';
+import { problemOfKeysFile } from '../oauth/key_loader.ts';
 import { SigningKeyFile } from '../oauth/signing_key_file.ts';
 import { readNonceSecrets } from '../proof/nonce_secrets.ts';
 import { createLog } from '../telemetry/log.ts';
@@ -53,7 +54,7 @@ export interface RouteDescription {
  * @throws ConfigError or Error that says what stands in the way
  */
 export async function describeGateway(config: GatewayConfig, file = 'the configuration'): Promise<GatewayDescription> {
-  readNamed(config, file);
+  await readNamed(config, file);
   const origin = originOf(config, config.listen.port);
   const policy = await describePolicy(config);
   const { shadow } = config.policy;
@@ -165,7 +166,7 @@ function filesOf(config: GatewayConfig): [string, string | undefined][] {
 }
 
 /** Everything but the policy and the catalogues. @throws ConfigError with all that cannot be used */
-function readNamed(config: GatewayConfig, file: string): void {
+async function readNamed(config: GatewayConfig, file: string): Promise<void> {
   const found = new NamedFiles(file);
   const { listen, admin } = config;
   for (const [key, path] of filesOf(config)) found.mustExist(key, path);
@@ -176,7 +177,9 @@ function readNamed(config: GatewayConfig, file: string): void {
   if (token !== undefined) found.read('admin.api_token_file', () => readBearerToken(token));
   const nonces = config.dpop.nonce_secret_files ?? [];
   found.read('dpop.nonce_secret_files', () => readNonceSecrets(nonces));
-  for (const [index, { introspection }] of config.issuers.entries()) {
+  for (const [index, { introspection, jwks_file: keys }] of config.issuers.entries()) {
+    const problem = keys !== undefined && existsSync(keys) ? await problemOfKeysFile(keys) : null;
+    if (problem !== null) found.problem(`issuers[${index}].jwks_file`, `${keys}: ${problem}`);
     const key = introspection?.private_key_file;
     if (key !== undefined && existsSync(key))
       found.read(`issuers[${index}].introspection.private_key_file`, () => new SigningKeyFile(key));

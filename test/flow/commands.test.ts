@@ -114,6 +114,24 @@ describe('sallyport config check', { timeout: 60_000 }, () => {
       /^broken\.yaml:\d+:\d+: issuers\[0\]\.jwks_file: there is no such file.*keys\.json(.|\n)*^broken\.yaml:\d+:\d+: policy\.path: there is no .*no_policies(.|\n)*^broken\.yaml:\d+:\d+: routes\[0\]\.operations: there is no .*none\.yaml/m,
     ],
     [
+      'keys of an issuer that are none, and a token of the admin port that could be guessed',
+      () => {
+        writeFileSync(join(folder, 'empty.json'), '{"keys":[]}');
+        writeFileSync(join(folder, 'admin.token'), 'short', { mode: 0o600 });
+        const issuers = [{ issuer: 'https://as.example.com', jwks_file: 'empty.json' }];
+        return { ...CONFIG, issuers, admin: { port: 0, api_token_file: 'admin.token' } };
+      },
+      /^broken\.yaml:\d+:\d+: admin\.api_token_file: .*of 32 to 4096(.|\n)*^broken\.yaml:\d+:\d+: issuers\[0\]\.jwks_file: .*no key/m,
+    ],
+    [
+      'a certificate that is not there, of callers and of the admin port',
+      () => {
+        const tls = { certificate_file: 'none.crt', key_file: 'none.key' };
+        return { ...CONFIG, listen: { port: 0, tls }, admin: { port: 0, tls } };
+      },
+      /: listen\.tls\.certificate_file: .*none\.crt cannot be read(.|\n)*: admin\.tls\.certificate_file: .*none\.crt cannot/,
+    ],
+    [
       'a policy that does not compile',
       () => {
         mkdirSync(join(folder, 'broken'), { recursive: true });
