@@ -42,11 +42,14 @@ export function kindOf(file: string): ConfigKind {
     throw problem(`holds ${Array.isArray(value) ? 'a list' : `a ${typeof value}`}; ${expected()}`);
   }
   const found = evidenceIn(value as Keys);
-  const kind = decide(found);
+  // Where nothing is known exactly, likeness says nothing: a catalogue of operations has a key service.
+  const kind = found.some(({ exact }) => exact) ? decide(found) : null;
   if (kind === 'workflows')
     throw problem('is a file of workflows: check the file of the broker that names it (workflows_file)');
   if (kind !== null) return kind;
-  const seen = found.filter(({ kinds }) => kinds.length === 1).map(({ key, kinds }) => `${key} (${kinds[0]})`);
+  const seen = found
+    .filter(({ kinds, exact }) => exact && kinds.length === 1)
+    .map(({ key, kinds }) => `${key} (${kinds[0]})`);
   const what = seen.length === 0 ? 'no key that one program alone has' : `${seen.join(', ')}: keys of several programs`;
   throw problem(`has ${what}; ${expected()}\nSay which it is with --of, to see what is wrong with it.`);
 }
@@ -57,6 +60,8 @@ type Keys = Readonly<Record<string, unknown>>;
 interface Evidence {
   readonly key: string;
   readonly kinds: readonly FileKind[];
+  /** Whether the key is one of theirs, and not only like one. */
+  readonly exact: boolean;
 }
 
 /** Its keys, and below a key that several files have, the keys in there. */
@@ -72,7 +77,11 @@ function evidenceOf(name: string, parent: string): Evidence {
   const knowing = (key: string) => FILES.filter((kind) => keysOf(kind, parent).includes(key));
   const exact = knowing(name);
   const close = exact.length > 0 ? null : nearest(name, [...new Set(FILES.flatMap((kind) => keysOf(kind, parent)))]);
-  return { key: parent === '' ? name : `${parent}.${name}`, kinds: close === null ? exact : knowing(close) };
+  return {
+    key: parent === '' ? name : `${parent}.${name}`,
+    kinds: close === null ? exact : knowing(close),
+    exact: exact.length > 0,
+  };
 }
 
 function decide(found: readonly Evidence[]): FileKind | null {

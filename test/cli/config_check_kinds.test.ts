@@ -130,6 +130,7 @@ describe('a file that is none of them, or could be several', { timeout: 60_000 }
       /has no key that one program alone has/,
     ],
     ['keys of nobody', 'entirely_different: 1\nunheard_of: 1\n', /has no key that one program alone has/],
+    ['a catalogue of operations', 'service: projects\noperations: []\n', /has no key that one program alone has/],
     ['wrapped in one key', stringify({ sallyport_settings: FILES.gateway }), /has no key that one program alone has/],
     [
       'two files in one',
