@@ -265,6 +265,23 @@ describe('a flood of upgrades', () => {
   });
 });
 
+describe('several refusals on one connection (RFC 9112 §9.3.2)', () => {
+  it.each([
+    ['an upgrade', UPGRADE, '401 request.credentials_missing'],
+    ['bytes that are no HTTP', 'Ho st: x\r\n\r\n', '400 request.header_malformed'],
+  ])('a refused request, then %s: each has its own turn, in order, and its record', async (_, last, expected) => {
+    await openEvents();
+    const connections = await flood(Array.from({ length: 20 }, () => anonymous('\r\n') + anonymous(last)));
+    await eventually('refusals wait', async () => (await refusalsWaiting(gateway)) > 0);
+    await Promise.all(connections.map((connection) => connection.closed()));
+    for (const { answers } of connections) {
+      const seen = answers.map(({ status, body }) => `${status} ${(JSON.parse(body) as { reason: string }).reason}`);
+      expect(seen).toEqual(['401 request.credentials_missing', expected]);
+    }
+    expect(await outcomes(40)).toHaveLength(40);
+  });
+});
+
 describe('answers that last', () => {
   it.each(['an event stream', 'a WebSocket'])(
     'beside %s alone, refusals of every kind wait, and it goes on',
