@@ -74,9 +74,16 @@ export function describeInput(
       operation,
       client: { id: 'described', auth_method: null },
       token: tokenPart(description, time),
-      job: job === undefined ? null : { ...NO_JOB, ...job },
+      job: job === undefined ? null : { ...NO_JOB, ...withTextIds(job) },
     },
   };
+}
+
+/** The ids of a job are texts, also where somebody writes them as numbers: so the gateway reads them from a token. */
+function withTextIds(job: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> {
+  return Object.fromEntries(
+    Object.entries(job).map(([name, value]) => [name, Number.isSafeInteger(value) ? String(value) : value]),
+  );
 }
 
 function requestPart(

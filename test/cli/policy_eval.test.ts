@@ -86,6 +86,32 @@ describe('sallyport policy eval and explain', { timeout: 60_000 }, () => {
   });
 });
 
+describe('a described job', { timeout: 60_000 }, () => {
+  const JOB = {
+    provider: 'github',
+    repository: 'acme/infra',
+    repository_id: '456789',
+    workflow: 'deploy.yml',
+    environment: 'production',
+    ref_protected: 'true',
+  };
+  const judged = async (job: Readonly<Record<string, string>>) => {
+    const catalogue = ['--catalogue', join(ROOT, 'catalogs/demo_cloud.yaml'), '--scope', 'builds:write'];
+    const detail = ['--detail', '{"type":"cloud_api","actions":["builds.create"],"identifier":"projects/p1"}'];
+    const members = Object.entries(job).flatMap(([name, value]) => ['--job', `${name}=${value}`]);
+    const request = ['--method', 'POST', '--path', '/v1/projects/p1/builds', ...catalogue, ...detail, ...members];
+    return folder.policy('eval', join(ROOT, 'policies'), ...request, '--json');
+  };
+
+  it('that the table of the starter knows is allowed; its id is a text, as the gateway reads it', async () => {
+    const answer = JSON.parse((await judged(JOB)).text) as { allow: boolean; input: { job: unknown } };
+    expect(answer.input.job).toMatchObject({ repository_id: '456789', ref_protected: true });
+    expect(answer.allow).toBe(true);
+    const other = JSON.parse((await judged({ ...JOB, repository_id: '456790' })).text) as { allow: boolean };
+    expect(other.allow).toBe(false);
+  });
+});
+
 describe('sallyport policy new', { timeout: 60_000 }, () => {
   it('copies starter, tests and catalogue, which pass; never over something', async () => {
     const made = await folder.policy('new', 'mine');
