@@ -4,6 +4,8 @@ import https from 'node:https';
 /** One request of a diagnosis. */
 export interface Call {
   readonly url: URL;
+  /** In place of the URL’s own, byte for byte. */
+  readonly path?: string | undefined;
   readonly method?: string;
   /** Names and values in turn: repeated names are sent as often as they stand here. */
   readonly headers?: readonly string[];
@@ -30,12 +32,13 @@ export const ANSWER_MS = 10_000;
 const MAXIMUM_BYTES = 1_048_576;
 
 /** Sends one request on a connection of its own. @throws Error that says what went wrong on the way */
-export function call({ url, method = 'GET', headers = [], body, tls }: Call): Promise<Called> {
+export function call({ url, path, method = 'GET', headers = [], body, tls }: Call): Promise<Called> {
   return new Promise((resolve, reject) => {
     const late = AbortSignal.timeout(ANSWER_MS);
     const length = body === undefined ? [] : ['Content-Length', String(Buffer.byteLength(body))];
     const request = clientOf(url).request(url, {
       method,
+      ...(path !== undefined && { path }),
       headers: ['Host', url.host, 'Connection', 'close', ...length, ...headers] as unknown as http.OutgoingHttpHeaders,
       signal: late,
       agent: false,

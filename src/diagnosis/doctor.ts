@@ -1,6 +1,7 @@
 import type { Finding } from './findings.ts';
 import { findBuffering, findHeaderLimit, findWebSocket } from './limits.ts';
 import type { Patient } from './patient.ts';
+import { findRewriting } from './spelling.ts';
 import { compareClocks, compareCredentials, compareTls, compareUrls, findGateway } from './way_in.ts';
 
 export type { Finding } from './findings.ts';
@@ -15,6 +16,7 @@ export async function diagnose(patient: Patient): Promise<Finding[]> {
   if ('level' in found) return [found];
   return [
     ...compareUrls(patient, found),
+    await findRewriting(patient),
     ...compareTls(patient, found),
     ...(await compareCredentials(patient)),
     await findHeaderLimit(patient, found),

@@ -40,7 +40,7 @@ export async function findHeaderLimit(patient: Patient, { expects }: Arrival): P
   return problem(
     'header_too_small',
     `tokens of more than about ${good} bytes are refused by ${by} (${whole.who}); the gateway takes ${most}`,
-    `Allow header fields of ${expects.header_bytes} bytes (nginx: large_client_header_buffers 4 ${Math.ceil(expects.header_bytes / 1024)}k; HAProxy: tune.bufsize), or let tokens be introspected instead of carrying their details.`,
+    `Allow header fields of ${expects.header_bytes} bytes (nginx: large_client_header_buffers 4 ${Math.ceil(expects.header_bytes / 1024)}k; HAProxy: tune.bufsize; Envoy: max_request_headers_kb), or let tokens be introspected instead of carrying their details.`,
   );
 }
 
@@ -48,8 +48,18 @@ export async function findHeaderLimit(patient: Patient, { expects }: Arrival): P
 export async function findBuffering(patient: Patient): Promise<Finding[]> {
   const [down, up] = await Promise.all([streamDown(patient).catch(() => null), streamUp(patient).catch(() => null)]);
   return [
-    judgePause('response', down, 'answers', 'nginx: proxy_buffering off; HAProxy: no option http-buffer-response'),
-    judgePause('request', up, 'bodies', 'nginx: proxy_request_buffering off; HAProxy: no option http-buffer-request'),
+    judgePause(
+      'response',
+      down,
+      'answers',
+      'nginx: proxy_buffering off; HAProxy: no option http-buffer-response; Envoy: no filter that reads whole answers',
+    ),
+    judgePause(
+      'request',
+      up,
+      'bodies',
+      'nginx: proxy_request_buffering off; HAProxy: no option http-buffer-request; Envoy: no envoy.filters.http.buffer',
+    ),
   ];
 }
 
@@ -122,7 +132,7 @@ export async function findWebSocket(patient: Patient, { expects }: Arrival): Pro
   if (status === 'switched') return ok('websocket', 'connections can be switched to WebSocket');
   const seen = `a request to switch to WebSocket came to ${status}`;
   const change =
-    'Let the load balancer pass Upgrade and Connection (nginx: proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection $connection_upgrade).';
+    'Let the load balancer pass Upgrade and Connection (nginx: proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection $connection_upgrade; Envoy: upgrade_configs: [{ upgrade_type: websocket }]).';
   return wanted.length > 0
     ? problem('no_upgrade', `${seen}; routes that need it: ${wanted.join(', ')}`, change)
     : warning('no_upgrade', `${seen}; no route needs it now`, change);

@@ -51,13 +51,15 @@ export function askerField({ token }: Patient): string[] {
   return ['Sallyport-Doctor', token];
 }
 
-/** Asks how a request with these header fields arrives. @throws Error when nothing comes back */
+/** Asks how a request with these header fields, and this spelling of the path, arrives. @throws Error when nothing comes back */
 export async function ask(
   patient: Patient,
   headers: readonly string[] = [],
+  path?: string,
 ): Promise<Called & { arrival: Arrival | null }> {
   const called = await call({
     url: doctorUrl(patient),
+    path,
     headers: [...askerField(patient), ...headers],
     tls: patient.tls,
   });

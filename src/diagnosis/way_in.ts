@@ -64,7 +64,7 @@ export function compareUrls({ url }: Patient, { origin, received, expects }: Arr
   else {
     const seen = `sent Host ${url.host}, and ${hosts.join(', ')} arrived`;
     const change =
-      'Let the load balancer pass Host (nginx: proxy_set_header Host $http_host; HAProxy: no set-header Host).';
+      'Let the load balancer pass Host (nginx: proxy_set_header Host $http_host; HAProxy: no set-header Host; Envoy: no host_rewrite_literal).';
     findings.push(
       served
         ? warning('host_rewritten', `${seen}, which the gateway serves too`, change)

@@ -133,10 +133,10 @@ export class Scene {
   }
 
   /** A good request as bytes. */
-  async bytes(gateway: { readonly origin: string }, path = PATH): Promise<string> {
-    const headers = await this.headers(gateway, path);
+  async bytes(gateway: { readonly origin: string }, path = PATH, method = 'GET'): Promise<string> {
+    const headers = await this.headers(gateway, path, method);
     const fields = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`);
-    return `GET ${path} HTTP/1.1\r\nHost: ${new URL(gateway.origin).host}\r\n${fields.join('')}\r\n`;
+    return `${method} ${path} HTTP/1.1\r\nHost: ${new URL(gateway.origin).host}\r\n${fields.join('')}\r\n`;
   }
 
   /** Makes a good request, with a new proof unless headers are given. */

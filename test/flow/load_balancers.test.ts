@@ -1,4 +1,5 @@
-import { existsSync, writeFileSync } from 'node:fs';
+import { randomUUID } from 'node:crypto';
+import { writeFileSync } from 'node:fs';
 import { connect as connectHttp2, constants } from 'node:http2';
 import { Agent, request as requestHttps } from 'node:https';
 import { join } from 'node:path';
@@ -10,7 +11,8 @@ import { Scene, UPGRADE } from '../faults/scene.ts';
 import { makeCertificate, type TestCertificate, thumbprintOf } from '../support/certificate.ts';
 import { eventually } from '../support/eventually.ts';
 import { blockOf, placed } from '../support/guide.ts';
-import { type Balancer, type LoadBalancer, NO_ENVOY, startFromFile } from '../support/load_balancer.ts';
+import { type LoadBalancer, startFromFile } from '../support/load_balancer.ts';
+import { isHere, KINDS, type Kind } from '../support/load_balancer_kinds.ts';
 import type { GatewayProcess } from '../support/process.ts';
 import { connectRawTls } from '../support/raw_connection.ts';
 import { OK, type RecordingUpstream } from '../support/recording_upstream.ts';
@@ -23,6 +25,7 @@ import { freePort, startRedis } from '../support/redis_server.ts';
 
 const GUIDE = 'load_balancer.md';
 const PATH = '/v1/projects/p1';
+const SLOW = `${PATH}?slow`;
 const TOKEN = 'a-doctors-token-of-more-than-32-characters';
 const ca = makeCertificate({ name: 'ca', authority: true });
 const clientCa = makeCertificate({ name: 'client ca', authority: true });
@@ -40,121 +43,69 @@ const FORGED = [
   ['X-Forwarded-Tls-Client-Cert', der(job)],
 ].flatMap(([name = '', value = '']) => [name, name.toLowerCase(), name.replaceAll('-', '_')].map((as) => [as, value]));
 
+const AMBIGUOUS = 'request.target_ambiguous';
+/** Targets that some load balancers rewrite, and what the gateway refuses them for; null: they reach the upstream. */
+const TARGETS: readonly [string, string | null][] = [
+  ...[
+    '/v1/projects/p1/builds/b~1',
+    '/v1/projects/p1/builds/b%7E1',
+    '/v1/projects/p1/builds/b%7e1',
+    '/v1/projects/p1/builds/%C3%A9',
+    '/v1/projects/p1/builds/%c3%a9',
+    '/v1/projects/p1/builds/a%20b',
+    '/v1/projects/p1/builds/a+b;c=d,e',
+    '/v1/projects/%70%31',
+    '/v1/projects/p1?',
+    '/v1/projects/p1?a=b//c/../d/./e',
+    '/v1/projects/p1?a=b%2F%2f%5C%20+&a=%2e%2E&&=',
+  ].map((target): [string, null] => [target, null]),
+  ['/v1/projects/p1/', 'policy.denied'],
+  ['/v1/projects/p1;a=b', 'policy.insufficient_authorization_details'],
+  ...[
+    '/v1//projects/p1',
+    '//v1/projects/p1',
+    '/v1/projects/p1//',
+    '/v1/./projects/p1',
+    '/v1/projects/p1/.',
+    '/v1/projects/p2/../p1',
+    '/v1/projects/p1/..',
+    '/../v1/projects/p1',
+    '/v1/projects/p2/%2e%2e/p1',
+    '/v1/projects/p2/.%2E/p1',
+    '/v1/projects/p2%2F..%2Fp1',
+    '/v1/projects%2Fp1',
+    '/v1/projects%2fp1',
+    '/v1/projects%5Cp1',
+    '/v1\\projects\\p1',
+    '/v1/projects/p1%00',
+    '/v1/projects/p1%0d%0a',
+    '/v1/projects/p1%252F',
+    '/v1/projects/p1#fragment',
+  ].map((target): [string, string] => [target, AMBIGUOUS]),
+];
+
+/** What only a proxy may say, and what Envoy would do when it believed its callers. */
+const SAID_BY_PROXIES = {
+  'x-envoy-retry-on': '5xx,gateway-error,reset,retriable-4xx,retriable-status-codes',
+  'x-envoy-retriable-status-codes': '401,503',
+  'x-envoy-max-retries': '5',
+  'x-envoy-hedge-on-per-try-timeout': 'true',
+  'x-envoy-upstream-rq-timeout-ms': '1',
+  'x-envoy-upstream-rq-per-try-timeout-ms': '1',
+  'x-envoy-internal': 'true',
+  'x-envoy-original-path': '/v1/projects/other',
+  'x-envoy-original-dst-host': '127.0.0.1:1',
+  'x-forwarded-for': '192.0.2.1',
+  'x-forwarded-host': 'other.example',
+  'x-forwarded-proto': 'http',
+  'x-forwarded-port': '1',
+  'x-real-ip': '192.0.2.1',
+  forwarded: 'for=192.0.2.1;host=other.example',
+};
+
 /** An answer to the handshake of UPGRADE that holds what RFC 6455 §4.2.2 asks for: HAProxy looks at it. */
 const SWITCHED =
   'HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n';
-
-/** Where a scene is. */
-interface Places {
-  readonly front: number;
-  readonly gateways: number;
-  /** Of the second gateway, where both have one address. */
-  readonly second: number;
-  readonly admin: number;
-  readonly folder: string;
-}
-
-interface Kind {
-  readonly program: Balancer;
-  readonly file: string;
-  readonly gateway: string;
-  /** Whether each request is balanced, and not the connection of its caller. */
-  readonly endsTls: boolean;
-  /** Of the file of the load balancer. */
-  places(places: Places): Record<string, string | number>;
-  /** Of the configuration of one of the gateways. */
-  gatewayPlaces(places: Places, one: 0 | 1): Record<string, string | number>;
-}
-
-const NODES = ['127.0.0.11', '127.0.0.12'] as const;
-const nodes = ({ gateways }: Places) => ({
-  '10.0.0.11:8443': `${NODES[0]}:${gateways}`,
-  '10.0.0.12:8443': `${NODES[1]}:${gateways}`,
-});
-const node = ({ gateways, admin, front }: Places, one: 0 | 1) => ({
-  'https://cloud.example.com': `https://127.0.0.1:${front}`,
-  '10.0.0.11': NODES[one],
-  '8443': gateways,
-  '9901': admin,
-});
-
-function envoyPlaces({ front, gateways, admin }: Places) {
-  return {
-    '0.0.0.0, port_value: 443 ': `127.0.0.1, port_value: ${front} `,
-    '10.0.0.11, port_value: 8443': `${NODES[0]}, port_value: ${gateways}`,
-    '10.0.0.12, port_value: 8443': `${NODES[1]}, port_value: ${gateways}`,
-    '9901': admin,
-  };
-}
-
-const KINDS: Readonly<Record<string, Kind>> = {
-  'HAProxy, TLS passes through': {
-    program: 'haproxy',
-    file: '/etc/haproxy/haproxy.cfg: TLS passes through',
-    gateway: 'gateway.yaml: TLS passes through',
-    endsTls: false,
-    places: (here) => ({ 'bind :443': `bind 127.0.0.1:${here.front}`, ...nodes(here), '9901': here.admin }),
-    gatewayPlaces: node,
-  },
-  'nginx, TLS passes through': {
-    program: 'nginx',
-    file: '/etc/nginx/nginx.conf: TLS passes through',
-    gateway: 'gateway.yaml: TLS passes through',
-    endsTls: false,
-    places: (here) => ({ 'listen 443': `listen 127.0.0.1:${here.front}`, ...nodes(here) }),
-    gatewayPlaces: node,
-  },
-  'nginx, TLS ends in front': {
-    program: 'nginx',
-    file: '/etc/nginx/nginx.conf: TLS ends in nginx',
-    gateway: 'gateway.yaml: TLS ends in nginx',
-    endsTls: true,
-    places: ({ front, gateways, second, folder }) => ({
-      'listen 443': `listen 127.0.0.1:${front}`,
-      '127.0.0.1:8080': `127.0.0.1:${gateways}`,
-      '127.0.0.1:8081': `127.0.0.1:${second}`,
-      '/etc/nginx': folder,
-    }),
-    gatewayPlaces: ({ front, gateways, second }, one) => ({
-      'https://cloud.example.com': `https://127.0.0.1:${front}`,
-      '8080': one === 0 ? gateways : second,
-    }),
-  },
-  'HAProxy, TLS ends in front': {
-    program: 'haproxy',
-    file: '/etc/haproxy/haproxy.cfg: TLS ends in HAProxy',
-    gateway: 'gateway.yaml: TLS ends in HAProxy',
-    endsTls: true,
-    places: (here) => ({
-      'bind :443': `bind 127.0.0.1:${here.front}`,
-      ...nodes(here),
-      '9901': here.admin,
-      '/etc/haproxy': here.folder,
-    }),
-    gatewayPlaces: node,
-  },
-  'Envoy, TLS passes through': {
-    program: 'envoy',
-    file: '/etc/envoy/envoy.yaml: TLS passes through',
-    gateway: 'gateway.yaml: TLS passes through',
-    endsTls: false,
-    places: envoyPlaces,
-    gatewayPlaces: node,
-  },
-  'Envoy, TLS ends in front': {
-    program: 'envoy',
-    file: '/etc/envoy/envoy.yaml: TLS ends in Envoy',
-    gateway: 'gateway.yaml: TLS ends in Envoy',
-    endsTls: true,
-    places: (here) => ({ ...envoyPlaces(here), '/etc/envoy': here.folder }),
-    gatewayPlaces: node,
-  },
-};
-
-/** nginx with the module for TLS that passes through, where the guide's file looks for it, is not in every distribution's package. */
-const hasStream = ['/usr/share/nginx/modules', '/etc/nginx/modules'].some((folder) =>
-  existsSync(join(folder, 'ngx_stream_module.so')),
-);
 
 /** What a caller saw. */
 interface Seen {
@@ -163,10 +114,6 @@ interface Seen {
   readonly headers: Readonly<Record<string, unknown>>;
 }
 
-/** Whether a kind can be had on this machine. */
-const isHere = (name: string) =>
-  name === 'nginx, TLS passes through' ? hasStream : !(NO_ENVOY && name.startsWith('Envoy'));
-
 describe.each(Object.keys(KINDS).filter(isHere))('%s', (name) => {
   const kind = KINDS[name] as Kind;
   let scene: Scene;
@@ -174,12 +121,16 @@ describe.each(Object.keys(KINDS).filter(isHere))('%s', (name) => {
   let gateways: GatewayProcess[];
   let balancer: LoadBalancer;
   let origin: string;
+  let start: (one: 0 | 1) => Promise<GatewayProcess>;
+  /** What the upstream waits for before it answers a request for SLOW. */
+  let held = Promise.withResolvers<void>();
 
   beforeAll(async () => {
     scene = await Scene.create();
     upstream = await scene.upstream(async (connection) => {
       for (let n = 1; ; n++) {
-        const { head } = await connection.request(n);
+        const { head, target } = await connection.request(n);
+        if (target === SLOW) await held.promise;
         connection.send(/^upgrade: websocket/im.test(head) ? SWITCHED : OK);
       }
     });
@@ -188,7 +139,7 @@ describe.each(Object.keys(KINDS).filter(isHere))('%s', (name) => {
     const [front = 0, gatewayPort = 0, second = 0, admin = 0] = await Promise.all([1, 2, 3, 4].map(() => freePort()));
     const here = { front, gateways: gatewayPort, second, admin, folder: scene.folder };
     writeFiles(scene.folder);
-    const start = (one: 0 | 1) => {
+    start = (one) => {
       const text = placed(blockOf(GUIDE, kind.gateway), kind.gatewayPlaces(here, one));
       const config = parse(text) as { limits?: Record<string, unknown> };
       return scene.start(
@@ -201,7 +152,7 @@ describe.each(Object.keys(KINDS).filter(isHere))('%s', (name) => {
             replay: { store: 'redis', redis: { url: redis.url } },
             doctor: { token_file: 'doctor.token' },
           },
-          { websocket: true },
+          { websocket: true, upstream: { url: upstream.origin, timeout_ms: 30_000 } },
         ),
         `gateway_${one}.yaml`,
       );
@@ -214,17 +165,34 @@ describe.each(Object.keys(KINDS).filter(isHere))('%s', (name) => {
   }, 60_000);
   afterAll(() => scene.close());
 
+  /** Requests that each of the nodes has finished. */
+  const served = () => Promise.all(gateways.map((gateway) => gateway.metric('sallyport_requests_total')));
+
+  /** Starts the nodes that have ended again, and waits until both get requests. */
+  async function bothServe(): Promise<void> {
+    for (const one of [0, 1] as const) {
+      const { exitCode, signalCode } = (gateways[one] as GatewayProcess).program.child;
+      if (exitCode !== null || signalCode !== null) gateways[one] = await start(one);
+    }
+    const before = await served();
+    await eventually('both nodes get requests', async () => {
+      await call(await scene.headers({ origin })).catch(() => undefined);
+      return (await served()).every((count, one) => count > (before[one] as number));
+    });
+  }
+
   const own = (client?: TestCertificate | null) => (client ? { cert: client.cert, key: client.key } : {});
 
   /** One request over HTTP/1.1, on a connection of its own. */
   function call(
     headers: Record<string, string | string[]>,
     client?: TestCertificate | null,
-    { method = 'GET', agent = false as Agent | false, body = '' } = {},
+    { method = 'GET', agent = false as Agent | false, body = '', path = '' } = {},
   ): Promise<Seen> {
     return new Promise((resolve, reject) => {
-      const url = new URL(PATH + (method === 'POST' ? '/builds' : ''), origin);
-      const outgoing = requestHttps(url, { method, headers, ca: ca.cert, agent, ...own(client) }, (answer) => {
+      const target = path || PATH + (method === 'POST' ? '/builds' : '');
+      const options = { method, path: target, headers, servername: '', ca: ca.cert, agent, ...own(client) };
+      const outgoing = requestHttps(origin, options, (answer) => {
         let text = '';
         answer.setEncoding('utf8').on('data', (part: string) => {
           text += part;
@@ -275,6 +243,65 @@ describe.each(Object.keys(KINDS).filter(isHere))('%s', (name) => {
       expect(upstream.requests.length - before).toBe(1);
       expect(upstream.requests.at(-1)?.target).toBe(PATH);
     }
+  });
+
+  it.each(TARGETS)('the target is judged, and goes on, as it was sent: %s', async (target, reason) => {
+    const counts = () => [upstream.requests.length, upstream.requests.filter((one) => one.target === target).length];
+    const [all = 0, same = 0] = counts();
+    const seen = await call(await scene.headers({ origin }, target.split('?', 1)[0]), null, { path: target });
+    if (reason === null) {
+      expect(seen.status).toBe(200);
+      expect(counts()).toEqual([all + 1, same + 1]);
+      return;
+    }
+    expect(counts()).toEqual([all, same]);
+    expect(seen.status).toBe(reason === AMBIGUOUS ? 400 : 403);
+    // What reads requests itself may refuse some before the gateway.
+    expect(kind.endsTls && reason === AMBIGUOUS ? [reason, null] : [reason]).toContain(seen.reason);
+  });
+
+  it('RFC 9110 §15.5.20: another host is refused by the gateway, over HTTP/1.1 and HTTP/2', async () => {
+    const before = upstream.requests.length;
+    const headers = await scene.headers({ origin });
+    const refused = { status: 421, reason: 'request.host_unknown' };
+    expect(await call({ ...headers, host: 'other.example' })).toMatchObject(refused);
+    expect(await callHttp2({ ...headers, ':authority': 'other.example' })).toMatchObject(refused);
+    expect(upstream.requests).toHaveLength(before);
+  });
+
+  it('more fields than the gateway takes are refused by the gateway', async () => {
+    const fields = Object.fromEntries(Array.from({ length: 120 }, (_, n) => [`x-field-${n}`, 'x']));
+    const seen = await call({ ...(await scene.headers({ origin })), ...fields });
+    expect(seen).toMatchObject({ status: 431, reason: 'request.too_many_headers' });
+  });
+
+  it('what only a proxy may say: the upstream does not hear it from a caller, and no request is made again for it', async () => {
+    const headers = { ...(await scene.headers({ origin })), ...SAID_BY_PROXIES, 'x-request-id': randomUUID() };
+    const before = await served();
+    expect(await call(headers)).toMatchObject({ status: 200 });
+    const [arrived, ...others] = upstream.requests.filter((one) => one.head.includes(headers['x-request-id']));
+    expect(others).toEqual([]);
+    expect(arrived?.head).not.toMatch(/x-envoy|x-forwarded|x-real-ip|192\.0\.2|other\.example/i);
+    expect(await call(headers)).toMatchObject({ status: 401, reason: 'proof.replayed' });
+    await eventually('both are counted', async () => sum(await served()) >= sum(before) + 2);
+    expect(sum(await served())).toBe(sum(before) + 2);
+  });
+
+  it('RFC 9110 §10.1.1: the gateway says whether it wants the body', async () => {
+    const fields = 'Content-Type: application/json\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n';
+    const build = (await scene.bytes({ origin }, `${PATH}/builds`, 'POST')).replace(/\r\n$/, fields);
+    const connection = await connectRawTls(balancer.port, { ca: ca.cert });
+    connection.send(build);
+    await connection.until('HTTP/1.1 100 Continue\r\n\r\n');
+    connection.send('{}');
+    await connection.until('HTTP/1.1 200 ');
+    connection.socket.destroy();
+    const again = await connectRawTls(balancer.port, { ca: ca.cert });
+    again.send(build);
+    await again.until('proof.replayed');
+    // nginx asks for every body itself.
+    if (kind.program !== 'nginx' || !kind.endsTls) expect(again.received).toMatch(/^HTTP\/1\.1 401 /);
+    again.socket.destroy();
   });
 
   it('two DPoP fields are refused as two', async () => {
@@ -382,6 +409,7 @@ describe.each(Object.keys(KINDS).filter(isHere))('%s', (name) => {
   it('SIGTERM of a node under load: every request is answered by one or the other, each once', {
     timeout: 60_000,
   }, async () => {
+    await bothServe();
     const agent = new Agent({ keepAlive: true, maxSockets: 8 });
     const before = upstream.requests.length;
     let going = true;
@@ -412,6 +440,47 @@ describe.each(Object.keys(KINDS).filter(isHere))('%s', (name) => {
     expect(seen.filter(({ status }) => status !== 200)).toEqual([]);
     expect(upstream.requests.length - before).toBe(seen.length);
   });
+
+  it.runIf(kind.program === 'envoy')(
+    'a node that comes back takes requests, and serves alone when the other one stops',
+    {
+      timeout: 60_000,
+    },
+    async () => {
+      await bothServe();
+      expect(await gateways[1]?.stop()).toBe(0);
+      const status = async () => (await call(await scene.headers({ origin }))).status;
+      await eventually('it serves', async () => (await status().catch(() => 0)) === 200);
+      for (let n = 0; n < 10; n++) expect(await call(await scene.headers({ origin }))).toMatchObject({ status: 200 });
+    },
+  );
+
+  it.runIf(kind.program === 'envoy')(
+    'kill -9 of a node with requests under way: none of them is made again',
+    { timeout: 60_000 },
+    async () => {
+      await bothServe();
+      const arrived = () => upstream.requests.filter(({ target }) => target === SLOW).length;
+      const before = arrived();
+      held = Promise.withResolvers();
+      const ended: (Seen | Error)[] = [];
+      const callers = Array.from({ length: 12 }, async () => {
+        const seen = call(await scene.headers({ origin }), null, { path: SLOW });
+        ended.push(await seen.catch((error: Error) => error));
+      });
+      await eventually('all of them are under way', () => arrived() === before + callers.length);
+      await gateways[0]?.stop('SIGKILL');
+      await eventually('the callers of that node know', () => ended.length > 0);
+      held.resolve();
+      await Promise.all(callers);
+      expect(arrived()).toBe(before + callers.length);
+      const lost = ended.filter((one) => one instanceof Error || one.status !== 200);
+      expect(lost.length).toBeGreaterThan(0);
+      expect(lost.length).toBeLessThan(callers.length);
+      // Made again, it would have been a replay on the other node.
+      expect(lost.filter((one) => !(one instanceof Error) && one.reason !== null)).toEqual([]);
+    },
+  );
 });
 
 describe('files of load balancers that are not run here', () => {
@@ -444,4 +513,8 @@ function writeFiles(folder: string): void {
 function seenOf(status: number, headers: Readonly<Record<string, unknown>>, text: string): Seen {
   const reason = /"reason":"([^"]+)"/.exec(text)?.[1] ?? null;
   return { status, reason, headers };
+}
+
+function sum(counts: readonly number[]): number {
+  return counts.reduce((total, count) => total + count, 0);
 }
