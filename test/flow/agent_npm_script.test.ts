@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
@@ -12,6 +12,10 @@ import { ScriptedBroker } from '../support/scripted_broker.ts';
 const ROOT = resolve(import.meta.dirname, '../..');
 const NAMES = ['NODE_COMPILE_CACHE', 'MALLOC_ARENA_MAX', 'SALLYPORT_USER_VARIABLES'];
 const IDENTITY = 'eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJyZXBvOmFjbWUifQ.c2ln';
+
+/** Where Node.js can make a folder: where it cannot, npm tries for ever. */
+const OWN_CACHE = join(tmpdir(), 'sallyport own cache');
+const running = new Set<ChildProcess>();
 
 let folder: string;
 let broker: ScriptedBroker;
@@ -33,7 +37,8 @@ beforeAll(async () => {
 afterAll(async () => {
   broker.close();
   await gateway.close();
-  rmSync(folder, { recursive: true, force: true });
+  for (const child of running) child.kill('SIGKILL');
+  for (const path of [folder, OWN_CACHE]) rmSync(path, { recursive: true, force: true });
 });
 
 /** The user's environment of a run: without what this test run itself was started with. */
@@ -46,6 +51,7 @@ function environment(own: Readonly<Record<string, string>>): NodeJS.ProcessEnv {
 async function script(own: Readonly<Record<string, string>>, ...argv: string[]) {
   const args = ['run', '--silent', 'sallyport', '--', 'agent', ...argv];
   const child = spawn('npm', args, { cwd: ROOT, env: environment(own), stdio: ['ignore', 'pipe', 'pipe'] });
+  running.add(child);
   let text = '';
   let errors = '';
   child.stdout.setEncoding('utf8').on('data', (chunk: string) => {
@@ -55,6 +61,7 @@ async function script(own: Readonly<Record<string, string>>, ...argv: string[]) 
     errors += chunk;
   });
   const code = await new Promise<number | null>((done) => child.once('close', done));
+  running.delete(child);
   return { code, text, errors };
 }
 
@@ -70,7 +77,7 @@ const among = (text: string) =>
 describe('npm run sallyport -- agent exec', { timeout: 60_000 }, () => {
   it.each<[string, Record<string, string>]>([
     ['neither', {}],
-    ['both, to other values', { MALLOC_ARENA_MAX: '4', NODE_COMPILE_CACHE: '/proc/no cache' }],
+    ['both, to other values', { MALLOC_ARENA_MAX: '4', NODE_COMPILE_CACHE: OWN_CACHE }],
     ['one, to the very value of the script', { MALLOC_ARENA_MAX: '1' }],
     ['one, to nothing', { NODE_COMPILE_CACHE: '' }],
   ])('the user set %s: the command, and the tool of the CI system, get just that', async (_name, own) => {
