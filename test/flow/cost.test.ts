@@ -20,8 +20,8 @@ const ROUNDS = 3;
 const REQUESTS = 1000;
 /** Bounds a machine on which everything takes long; nothing is judged by it. */
 const PATIENCE_MS = 120_000;
-/** Bytes that a request may leave to the collector of the old generation. A usual run shows about 1,000, and 10,000 with a Set of what is under way. */
-const LEFT_BOUND = 4000;
+/** Bytes that a request may leave to the collector of the old generation. A usual run shows about 400, and 10,000 with a Set of what is under way. */
+const LEFT_BOUND = 2500;
 const LEFT_REQUESTS = 2000;
 const STREAM_PART = Buffer.alloc(65_536, 'x');
 /** 512 MB: without care 8 collections of the whole heap, and some of them remain where sweeping is late. */
