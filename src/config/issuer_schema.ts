@@ -51,7 +51,7 @@ const introspection = z.strictObject({
     .max(100_000)
     .default(250)
     .describe(
-      'Questions about tokens that were not active before, in a second, per process: what a flood of invented tokens costs at most. More wait.',
+      'Questions about tokens that were not active before, in a second, per process. More wait, and one about a token that turns out not to be active counts as five: what a flood of invented tokens costs is a fifth of this.',
     ),
 });
 

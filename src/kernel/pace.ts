@@ -75,6 +75,12 @@ export class Pace {
     return { came: promise, leave: () => this.#giveUp(waiting) };
   }
 
+  /** What had its turn was worth less than that: so many turns fewer. At most as many as there may be at once are owed. */
+  charge(turns: number): void {
+    this.#earn(performance.now());
+    this.#credit = Math.max(this.#credit - turns, -this.#options.burst);
+  }
+
   /** Nobody waits any longer, and nobody's turn comes. */
   dismiss(): void {
     for (let first = this.#inOrder.first; first !== null; first = this.#inOrder.first) this.#giveUp(first.item);

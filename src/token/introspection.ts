@@ -25,6 +25,8 @@ const WAIT = 0.5;
 const MAX_WAITING = 1024;
 /** The part of the questions of a second that may be asked at once, after a quiet while. */
 const BURST = 0.4;
+/** Questions that one costs beside itself when the token was invented: jobs that start by the hundred bring tokens that are active. */
+const INVENTED = 4;
 
 /** What is needed to ask one issuer about tokens. */
 export interface IntrospectionOptions {
@@ -91,7 +93,7 @@ export class Introspection {
       this.#known.set(digest, true);
       return pass(answer.value);
     }
-    this.#known.delete(digest);
+    if (!this.#known.delete(digest)) this.#pace.charge(INVENTED);
     if (this.cacheMs > 0) this.#inactive.set(digest, this.#clock());
     return INACTIVE;
   }

@@ -14,6 +14,16 @@ describe('Pace', () => {
     expect(pace.waiting).toBe(0);
   });
 
+  it('what is charged is waited for, and never more than may go at once', async () => {
+    const pace = new Pace({ perSecond: 50, burst: 10, waitMs: 60_000, maxWaiting: 100 });
+    for (let spent = 0; spent < 10; spent++) expect(pace.turn('a')).toBeNull();
+    for (let charged = 0; charged < 100; charged++) pace.charge(4);
+    const begun = performance.now();
+    expect(await settled(pace.turn('a'))).toBe(true);
+    // 10 owed and one of its own, at 50 a second.
+    expect(performance.now() - begun).toBeGreaterThan(200);
+  });
+
   it('who waited long enough gives up; nobody is forgotten', async () => {
     const pace = new Pace({ perSecond: 1, burst: 1, waitMs: 10, maxWaiting: 100 });
     expect(pace.turn('a')).toBeNull();

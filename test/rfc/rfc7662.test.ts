@@ -382,6 +382,17 @@ describe('RFC 7662 §4: many ask at once', () => {
     expect(bench.questions.length).toBeLessThan(100);
   });
 
+  it('one about an invented token counts as five', async () => {
+    const introspection = { new_tokens_per_second: 5, timeout_ms: 3000 };
+    const verifier = bench.another({ issuers: [bench.config({ introspection })] });
+    // 2 that were saved up, and as many that are owed for them.
+    const invented = Promise.all(['a', 'b'].map((name) => verifier.verify(contextOf(`invented-${name}`))));
+    expect((await invented).map(({ ok }) => ok)).toEqual([false, false]);
+    const begun = performance.now();
+    expect(await verifier.verify(contextOf(bench.token()))).toMatchObject({ ok: true });
+    expect(performance.now() - begun).toBeGreaterThan(400);
+  });
+
   it('a token that is not active any more has no precedence any more', async () => {
     const token = bench.token();
     expect(await bench.reasonOf(token)).toBeNull();
