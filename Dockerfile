@@ -21,5 +21,5 @@ USER node
 EXPOSE 8080 9901
 HEALTHCHECK --interval=10s --timeout=3s --start-period=20s --retries=3 \
   CMD ["node", "-e", "fetch('http://127.0.0.1:9901/livez').then((r) => process.exit(r.ok ? 0 : 1), () => process.exit(1))"]
-ENTRYPOINT ["node", "--max-semi-space-size=8", "--use-largepages=silent", "dist/main.js"]
+ENTRYPOINT ["node", "--max-semi-space-size=8", "--concurrent-marking-max-worker-num=1", "--use-largepages=silent", "dist/main.js"]
 CMD ["gateway", "--config", "/etc/sallyport/gateway.yaml"]

@@ -1,4 +1,4 @@
-#!/usr/bin/env -S node --max-semi-space-size=8 --use-largepages=silent
+#!/usr/bin/env -S node --max-semi-space-size=8 --concurrent-marking-max-worker-num=1 --use-largepages=silent
 import { enableCompileCache } from 'node:module';
 import { join } from 'node:path';
 

@@ -3,16 +3,20 @@ import { runInNewContext } from 'node:vm';
 
 /**
  * What Node.js is told on its command line, since it reads that before any program runs: how large V8 lets the young generation grow, in MB
- * for each half, and that the code of Node.js itself lies in large pages where the system has them, which saves a tenth of a request.
- * The scripts, the image and the first line of main.ts say the same for a gateway of one process.
+ * for each half; that one thread marks what is alive beside the requests, since the four that V8 takes left a fifth of a core to them, for 50 ms
+ * each time (docs/decisions/0065-half-load.md); and that the code of Node.js itself lies in large pages where the system has them, which saves
+ * a tenth of a request. The scripts, the image and the first line of main.ts say the same for a gateway of one process.
  */
-export const NODE_FLAGS: readonly string[] = ['--max-semi-space-size=8', '--use-largepages=silent'];
+export const NODE_FLAGS: readonly string[] = [
+  '--max-semi-space-size=8',
+  '--concurrent-marking-max-worker-num=1',
+  '--use-largepages=silent',
+];
 
 /**
  * Has V8 collect its old generation once it has grown by a third. Left to itself it waits until it is four times as large, which on a machine
  * with much memory keeps hundreds of megabytes of garbage in each process (docs/decisions/0061-memory-of-a-process.md). It begins to mark what
- * is alive when most of that room is used, not as soon as less of it is left than the young generation has, and with one thread beside this
- * one: four took four fifths of a core from the requests, for 50 ms each time (docs/decisions/0065-half-load.md). And has it optimize
+ * is alive when most of that room is used, not as soon as less of it is left than the young generation has. And has it optimize
  * for good what ran a thousand times instead of three thousand: what is hot here is hot in every request
  * (docs/decisions/0064-warm-sooner.md).
  */
@@ -20,7 +24,6 @@ export function tuneV8(): void {
   setFlagsFromString('--heap-growing-percent=30');
   setFlagsFromString('--incremental-marking-soft-trigger=80');
   setFlagsFromString('--incremental-marking-hard-trigger=95');
-  setFlagsFromString('--concurrent-marking-max-worker-num=1');
   setFlagsFromString('--invocation-count-for-turbofan=1000');
 }
 
