@@ -3,8 +3,7 @@
  * memory than those after it. Part of `npm ci`; without it, the first start does the same.
  */
 import { spawnSync } from 'node:child_process';
-import { existsSync } from 'node:fs';
-import { enableCompileCache, flushCompileCache } from 'node:module';
+import * as modules from 'node:module';
 import { fileURLToPath } from 'node:url';
 
 const SOURCES = new URL('../src/', import.meta.url);
@@ -20,16 +19,16 @@ const PROGRAMS = [
   'config/load_agent.ts',
 ];
 
-// Where packages are installed before the sources are there (an image is built so), there is nothing to do.
-if (existsSync(new URL('main.ts', SOURCES))) {
+// `npm ci --omit=dev` brings no Node.js of its own, and an older one reads no TypeScript: then there is nothing to be started from the sources.
+if (process.features.typescript) {
   const cache = fileURLToPath(new URL('../node_modules/.cache/sallyport', import.meta.url));
   spawnSync(process.execPath, [...process.execArgv, fileURLToPath(new URL('main.ts', SOURCES)), '--version'], {
     env: { ...process.env, NODE_COMPILE_CACHE: cache },
   });
-  enableCompileCache(cache);
+  modules.enableCompileCache(cache);
   for (const program of PROGRAMS) await import(new URL(program, SOURCES).href);
   await warmTrials();
-  flushCompileCache();
+  modules.flushCompileCache();
 }
 process.exit();
 
@@ -39,5 +38,5 @@ async function warmTrials() {
   const { tryPolicy } = await import(new URL('policy/trial.ts', SOURCES).href);
   tuneV8();
   const nothing = { wasm: new Uint8Array(), data: '{}', entrypoint: 'none', bundles: [], revision: '', digest: '' };
-  await tryPolicy({ artifact: nothing, samples: ['{}'] }).catch(() => {}); // What no policy is cannot be used; it was compiled all the same.
+  await tryPolicy({ artifact: nothing, samples: [{ input: '{}', nowMs: 0 }], budgetMs: 1 }).catch(() => {}); // What no policy is cannot be used; it was compiled all the same.
 }

@@ -1,4 +1,6 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { copyFileSync, existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { NODE_FLAGS } from '../../src/memory/heap.ts';
@@ -46,6 +48,18 @@ describe('Dockerfile', () => {
     expect(build).toMatch(/^npm run build && npm prune --omit=dev\b/);
     const [first] = instructions.filter(({ keyword }) => keyword === 'COPY');
     expect(copied(first?.value ?? '').from).toEqual(['package.json', 'package-lock.json', '.npmrc']);
+  });
+
+  it('what npm ci runs at its end succeeds where the sources are not there yet', () => {
+    const [first] = instructions.filter(({ keyword }) => keyword === 'COPY');
+    const folder = mkdtempSync(join(tmpdir(), 'sallyport-image-'));
+    try {
+      for (const name of copied(first?.value ?? '').from) copyFileSync(join(ROOT, name), join(folder, name));
+      const { status, stderr } = spawnSync('npm', ['run', '--silent', 'prepare'], { cwd: folder, encoding: 'utf8' });
+      expect([status, stderr]).toEqual([0, '']);
+    } finally {
+      rmSync(folder, { recursive: true, force: true });
+    }
   });
 
   it('the last stage takes from the first one only, by name, owned by root but for the folder that is written', () => {
