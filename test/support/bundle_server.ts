@@ -1,5 +1,9 @@
 import http, { type IncomingHttpHeaders, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
+
+/** How long a port may be in use by somebody's connection. */
+const PORT_MS = 10_000;
 
 /** One request that the server got. */
 export interface SeenRequest {
@@ -28,11 +32,24 @@ export class BundleServer {
     return `http://127.0.0.1:${this.#port}`;
   }
 
-  start(): Promise<void> {
-    return new Promise((resolve) => {
+  /** Listens; again where it did before, once whoever has the port for a connection of its own lets go of it. */
+  async start(): Promise<void> {
+    const late = performance.now() + PORT_MS;
+    while (!(await this.#listens())) {
+      if (performance.now() > late) throw new Error(`port ${this.#port} is taken`);
+      await sleep(50);
+    }
+    this.#port = (this.#server.address() as AddressInfo).port;
+  }
+
+  /** False: the port is taken. */
+  #listens(): Promise<boolean> {
+    return new Promise((resolve, reject) => {
+      const failed = (error: NodeJS.ErrnoException) => (error.code === 'EADDRINUSE' ? resolve(false) : reject(error));
+      this.#server.once('error', failed);
       this.#server.listen(this.#port, '127.0.0.1', () => {
-        this.#port = (this.#server.address() as AddressInfo).port;
-        resolve();
+        this.#server.off('error', failed);
+        resolve(true);
       });
     });
   }
